@@ -1,0 +1,162 @@
+"""
+Answers and offers made here, for calls that the exchange itself takes part in: a tone, an echo, a call it originates.
+
+G.711 and telephone events over plain RTP, nothing else. What is relayed between two phones does not come here.
+"""
+
+from __future__ import annotations
+
+from pbx.sdp.description import Description, Media, connection, family
+from pbx.sdp.offer_answer import OfferAnswerError
+
+CODECS = ("PCMU", "PCMA")
+"""What can be spoken here; in an offer, in this order of preference."""
+
+EVENTS = "telephone-event/8000"
+"""Digits (RFC 4733), at the clock rate of the codec (§2.1)."""
+
+_PLAIN_RTP = ("RTP/AVP", "RTP/AVPF")
+
+# RFC 3264 §6.1: what may be answered, by what is offered: first what it allows of sending, then of receiving.
+_MAY_SEND = ("sendrecv", "recvonly")
+_MAY_RECEIVE = ("sendrecv", "sendonly")
+
+
+def answer_direction(offered: str, wanted: str = "sendrecv") -> str:
+    """
+    Give the direction to answer: as much of ``wanted`` as ``offered`` leaves, seen from our side (RFC 3264 §6.1).
+
+    Args:
+        offered: The direction in the offer, as its sender sees it.
+        wanted: What we would like, as we see it.
+    """
+    send = offered in _MAY_SEND and wanted in ("sendrecv", "sendonly")
+    receive = offered in _MAY_RECEIVE and wanted in ("sendrecv", "recvonly")
+    if send:
+        return "sendrecv" if receive else "sendonly"
+    return "recvonly" if receive else "inactive"
+
+
+def refuse(media: Media) -> Media:
+    """Give the answer that refuses an offered stream: port 0, a format for the form's sake, nothing else (RFC 3264 §6)."""
+    return Media(media.kind, 0, media.proto, media.formats[:])
+
+
+def select_audio(
+    offer: Description,
+    address: str,
+    port: int,
+    *,
+    rtcp_port: int | None = None,
+    mux: bool = False,
+    direction: str = "sendrecv",
+    codecs: tuple[str, ...] = CODECS,
+) -> Description:
+    """
+    Answer ``offer`` here: the first audio stream that offers one of ``codecs``, the others refused.
+
+    The codec that the offerer prefers is answered, alone, and with it telephone events if they are offered; payload
+    types are the offerer's (RFC 3264 §6.1). `Negotiation.stamp` writes the final ``o=``.
+
+    Args:
+        offer: What was offered.
+        address: Where we want the media, without brackets around IPv6.
+        port: The UDP port there.
+        rtcp_port: The port for RTCP, said only if it is not the next one.
+        mux: Accept rtcp-mux if it is offered (RFC 5761 §5.1.1); RTCP then comes to ``port``.
+        direction: What we would like to do.
+        codecs: Encoding names at 8000 Hz, in no order.
+
+    Raises:
+        OfferAnswerError: 488, there is no such stream.
+    """
+    names = frozenset(f"{codec}/8000".lower() for codec in codecs)
+    answer = _session(address)
+    chosen = None
+    for media in offer.media:
+        spoken = _spoken(media, names) if chosen is None else ""
+        if not spoken:
+            answer.media.append(refuse(media))
+            continue
+        events = _events(media)
+        chosen = Media("audio", port, media.proto, [spoken, events] if events else [spoken])
+        chosen.lines.append(f"a=rtpmap:{spoken} {_plain(media.encoding(spoken))}")
+        if events:
+            chosen.lines += _event_lines(events)
+        chosen.lines += _closing_lines(port, rtcp_port, muxed=mux and media.rtcp_mux)
+        chosen.set_direction(answer_direction(offer.direction_of(media), direction))
+        answer.media.append(chosen)
+    if chosen is None:
+        raise OfferAnswerError(488, f"no stream of audio with {' or '.join(codecs)} is offered")
+    return answer
+
+
+def offer_audio(
+    address: str,
+    port: int,
+    *,
+    rtcp_port: int | None = None,
+    mux: bool = False,
+    direction: str = "sendrecv",
+    codecs: tuple[str, ...] = CODECS,
+) -> Description:
+    """
+    Offer one stream of audio that ends here, in ``codecs`` (of `CODECS`) and telephone events.
+
+    Args:
+        address: Where we want the media, without brackets around IPv6.
+        port: The UDP port there.
+        rtcp_port: The port for RTCP, said only if it is not the next one.
+        mux: Offer rtcp-mux (RFC 5761 §5.1.1).
+        direction: What we would like to do.
+        codecs: Encoding names, the preferred one first.
+    """
+    numbers = {"PCMU": "0", "PCMA": "8"}
+    media = Media("audio", port, "RTP/AVP", [*(numbers[codec] for codec in codecs), "101"])
+    media.lines += [f"a=rtpmap:{numbers[codec]} {codec}/8000" for codec in codecs]
+    media.lines += _event_lines("101")
+    media.lines += _closing_lines(port, rtcp_port, muxed=mux)
+    media.set_direction(direction)
+    offer = _session(address)
+    offer.media.append(media)
+    return offer
+
+
+def _session(address: str) -> Description:
+    return Description(["v=0", f"o=pbx 0 0 IN {family(address)} {address}", "s=-", connection(address), "t=0 0"])
+
+
+def _plain(encoding: str) -> str:
+    """``"pcmu/8000/1"`` is ``"PCMU/8000"``: names have no case, one channel is what is meant without a number (RFC 8866 §6.6)."""
+    return encoding.removesuffix("/1").upper()
+
+
+def _spoken(media: Media, names: frozenset[str]) -> str:
+    """Give the first payload type in ``media`` that we can speak; ``""`` for none."""
+    if media.kind.lower() != "audio" or not media.port or media.proto.upper() not in _PLAIN_RTP:
+        return ""
+    for payload_type in media.formats:
+        if _plain(media.encoding(payload_type)).lower() in names:
+            return payload_type
+    return ""
+
+
+def _events(media: Media) -> str:
+    for payload_type in media.formats:
+        if _plain(media.encoding(payload_type)).lower() == EVENTS:
+            return payload_type
+    return ""
+
+
+def _event_lines(payload_type: str) -> list[str]:
+    # 0-15 are the sixteen keys; RFC 4733 §2.4.1 has them as the default, and phones want to read it.
+    return [f"a=rtpmap:{payload_type} {EVENTS}", f"a=fmtp:{payload_type} 0-15"]
+
+
+def _closing_lines(port: int, rtcp_port: int | None, *, muxed: bool) -> list[str]:
+    lines = ["a=ptime:20"]
+    if muxed:
+        lines.append("a=rtcp-mux")
+    if rtcp_port is not None and rtcp_port != port + 1:
+        lines.append(f"a=rtcp:{rtcp_port}")
+    return lines

@@ -1,0 +1,443 @@
+"""
+An INVITE session: what both ends of an established INVITE dialog do (RFC 3261 §13 to §15, RFC 3311, RFC 6086).
+
+Pure, and driven like the transactions under it: commands and arrivals go in with ``now``, lists of effects come
+out, and the session's user hears `pbx.sip.session_events`. How the dialog comes about is in `incoming_session` and
+`outgoing_session`; here is all that follows: changing the session, asking within it, ending it.
+
+What a dead call still owes the wire (an ACK and BYE to a late 2xx, the BYE that had to wait for an ACK) is done here,
+without the call.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from pbx.sip import build
+from pbx.sip.effects import Arm, Cause, Effect, Notify, Send
+from pbx.sip.session_events import (
+    Acknowledged,
+    Asked,
+    Closed,
+    End,
+    OfferAnswered,
+    Offered,
+    OfferRefused,
+    Replied,
+    SessionEvent,
+)
+from pbx.sip.session_timer import Due, SessionTimer
+
+if TYPE_CHECKING:
+    from pbx.sip.client_transaction import ClientTransaction
+    from pbx.sip.dialog import Dialog
+    from pbx.sip.flow import Flow
+    from pbx.sip.ids import Ids
+    from pbx.sip.message import Request, Response
+    from pbx.sip.server_transaction import ServerTransaction
+    from pbx.sip.timing import Timing
+    from pbx.sip.transactions import Transactions
+
+SDP = "application/sdp"
+METHODS = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, MESSAGE"
+CAPABILITIES = build.lines(("Allow", METHODS), ("Supported", "timer"))
+"""What we can do, in every INVITE and in every 2xx to one (§13.2.1, §13.3.1.4)."""
+
+
+class State(Enum):
+    """How far the session is."""
+
+    EARLY = "early"
+    """The INVITE has no final response yet."""
+    ANSWERED = "answered"
+    """Our 2xx is out, the ACK is not in."""
+    CONFIRMED = "confirmed"
+    TERMINATED = "terminated"
+
+
+class Stack:
+    """What all sessions of an exchange share."""
+
+    __slots__ = ("dialogs", "ids", "incoming", "session_timer", "timing", "transactions")
+
+    def __init__(self, ids: Ids, transactions: Transactions, timing: Timing, session_timer: float = 1800.0) -> None:
+        self.ids = ids
+        self.transactions = transactions
+        self.timing = timing
+        self.session_timer = session_timer
+        """Seconds that we ask for (RFC 4028); 0: we ask for none."""
+        self.dialogs: dict[tuple[str, str], InviteSession] = {}
+        """By Call-ID and our tag (RFC 3261 §12)."""
+        self.incoming: dict[tuple[str, str], int] = {}
+        """The CSeq of each INVITE to us that began a session, by Call-ID and their tag: to know a merged one (§8.2.2.2)."""
+
+
+class InviteSession:
+    """The common part of a session; see `IncomingSession` and `OutgoingSession`."""
+
+    __slots__ = (
+        "_ack",
+        "_answer",
+        "_answer_cseq",
+        "_bye_lines",
+        "_give_up_at",
+        "_interval",
+        "_offer_in",
+        "_offer_out",
+        "_offers",
+        "_own_sdp",
+        "_peer_updates",
+        "_refreshing",
+        "_resend_at",
+        "_stack",
+        "armed",
+        "contact",
+        "deadline",
+        "dialog",
+        "state",
+        "timer",
+        "user",
+    )
+
+    dialog: Dialog | None
+
+    def __init__(self, stack: Stack, user: Any, contact: str) -> None:
+        self._stack = stack
+        self.user = user
+        """Has ``notified(event)``; None once nobody cares any more."""
+        self.contact = build.lines(("Contact", contact))
+        """Our Contact, as a header line."""
+        self.state = State.EARLY
+        self.deadline: float | None = None
+        self.armed: float | None = None
+        self._answer: bytes | None = None  # our 2xx until its ACK comes
+        self._answer_cseq = -1
+        self._resend_at = self._interval = self._give_up_at = 0.0
+        self._offer_in: ServerTransaction | None = None  # their re-INVITE or UPDATE, until we answer
+        self._offer_out: ClientTransaction | None = None  # ours, until they do
+        self._offers = False  # whether our last INVITE carried an offer: then the ACK needs no answer
+        self._ack: tuple[int, bytes | None] | None = None  # CSeq of our INVITE, and the ACK once it is made
+        self._bye_lines: str | None = None  # set when a BYE must wait for the ACK
+        self.timer = SessionTimer(stack.session_timer)
+        self._own_sdp = b""  # what we sent last, for a refresh by re-INVITE
+        self._peer_updates = False  # whether the far end takes UPDATE
+        self._refreshing = False  # whether our offer under way is only a refresh
+
+    # What the user wants.
+
+    def offer(self, sdp: str | None, now: float, method: str = "INVITE") -> list[Effect]:
+        """
+        Propose a change of the session, or with None ask the far end for an offer.
+
+        Ends in `OfferAnswered` or `OfferRefused`; refused with 491 at once when another change is under way.
+        """
+        if self.state is not State.CONFIRMED or self._offer_out is not None or self._offer_in is not None or self.dialog is None:
+            return self._tell(OfferRefused(491))
+        return self._send_offer(method, self._body(sdp), now)
+
+    def accept_offer(self, sdp: str | None, now: float) -> list[Effect]:
+        """Answer `Offered` with 200; ``sdp`` is the answer, or our offer when theirs carried none."""
+        transaction, self._offer_in = self._offer_in, None
+        if transaction is None:
+            return []
+        body = self._body(sdp)
+        extra = self.contact + CAPABILITIES + self.timer.accept(transaction.request, now)
+        data = build.response(transaction.request, 200, extra=extra, body=body, content_type=SDP if body else "")
+        effects = transaction.respond(200, data, now)
+        if transaction.request.method == "INVITE":
+            self._await_ack(data, transaction.request.cseq.number, now)
+        return effects + self._rearm()
+
+    def refuse_offer(self, status: int, now: float, extra: str = "") -> list[Effect]:
+        """Turn `Offered` down; the session goes on as it was (§14.2)."""
+        transaction, self._offer_in = self._offer_in, None
+        return [] if transaction is None else self._respond(transaction, status, now, extra)
+
+    def acknowledge(self, sdp: str | None, now: float) -> list[Effect]:
+        """Send the ACK to a 2xx that carried an offer, with its answer (§13.2.2.4)."""
+        if self._ack is None or self._ack[1] is not None or self.dialog is None:
+            return []
+        return self._send_ack(self._ack[0], sdp)
+
+    def ask(self, method: str, token: Any, now: float, extra: str = "", body: bytes = b"", content_type: str = "") -> list[Effect]:
+        """Send another request within the dialog; ends in `Replied` with ``token``."""
+        if self.state is State.TERMINATED or self.dialog is None:
+            return self._tell(Replied(token, 481, None))
+        request = self.dialog.request(method, self._stack.ids, extra, body, content_type)
+        _, effects = self._stack.transactions.request(request, self.dialog.flow, _Question(self, token), now)
+        return effects
+
+    def reply(
+        self, transaction: ServerTransaction, status: int, now: float, extra: str = "", body: bytes = b"", content_type: str = ""
+    ) -> list[Effect]:
+        """Answer `Asked`."""
+        return transaction.respond(
+            status, build.response(transaction.request, status, extra=extra, body=body, content_type=content_type), now
+        )
+
+    def hang_up(self, now: float, extra: str = "") -> list[Effect]:
+        """
+        Send BYE, with ``extra`` header lines such as Reason.
+
+        While our 2xx lacks its ACK the BYE waits (§15): the caller may not have seen the answer yet.
+        """
+        if self.state is State.ANSWERED:
+            self._bye_lines = extra
+            return self._close(End.LOCAL, "", keep_dialog=True)
+        if self.state is not State.CONFIRMED:
+            return []
+        return self._bye(now, extra) + self._close(End.LOCAL)
+
+    # What arrives.
+
+    def received(self, request: Request, flow: Flow, now: float) -> list[Effect]:
+        """A request within the dialog, other than ACK."""
+        transaction = self._stack.transactions.serve(request, flow, self, now)
+        if self.dialog is None or self.state is State.TERMINATED:
+            if self._bye_lines is not None and request.method == "BYE":  # they were quicker than our BYE that waits for the ACK
+                return self._respond(transaction, 200, now) + self._forget()
+            return self._respond(transaction, 481, now)
+        if not self.dialog.in_order(request):
+            return self._respond(transaction, 500, now, "Retry-After: 1\r\n")
+        if not self.dialog.flow.alive:
+            # The device has come back on a new connection (RFC 5626 §4.3): follow it.
+            self.dialog.flow = flow
+        method = request.method
+        if method == "BYE":
+            return self._byed(transaction, now)
+        if method in ("INVITE", "UPDATE"):
+            return self._offered(transaction, now)
+        if method == "OPTIONS":
+            return self._respond(transaction, 200, now, CAPABILITIES)
+        if method in ("INFO", "MESSAGE"):
+            return self._tell(Asked(request, transaction))
+        if method == "PRACK":
+            return self._respond(transaction, 481, now)  # RFC 3262 §3: it matches no reliable response of ours
+        return self._respond(transaction, 405, now, build.lines(("Allow", METHODS)))
+
+    def acknowledged(self, request: Request, now: float) -> list[Effect]:
+        """An ACK to one of our 2xx."""
+        if self._answer is None or request.cseq.number != self._answer_cseq:
+            return []
+        self._answer = None
+        if self._bye_lines is not None:
+            return self._bye(now, self._bye_lines) + self._forget()
+        if self.state is State.ANSWERED:
+            self.state = State.CONFIRMED
+        return self._rearm() + self._tell(Acknowledged(request.sdp))
+
+    def responded(self, transaction: ClientTransaction, response: Response, now: float) -> list[Effect]:
+        """A response to our re-INVITE, UPDATE or BYE."""
+        status = response.status
+        if transaction is not self._offer_out:
+            return self._again(transaction, response)
+        if status < 200:
+            return []
+        self._offer_out = None
+        if status == 422 and self.timer.too_brief(response):
+            return self._send_offer(transaction.request.method, self._own_sdp if self._offers else b"", now)
+        if status >= 300:
+            return self._offer_failed(status)
+        assert self.dialog is not None
+        contact = response.contact
+        if contact is not None:
+            self.dialog.retarget(str(contact.uri))
+        self.timer.confirmed(response, now)
+        effects = self._rearm()
+        if transaction.request.method == "INVITE":
+            self._ack = (transaction.request.cseq, None)
+            if self._offers:
+                effects += self._send_ack(transaction.request.cseq, None)
+        if self._refreshing:
+            self._refreshing = False
+            return effects
+        return effects + self._tell(OfferAnswered(response.sdp))
+
+    def cancelled(self, transaction: ServerTransaction, request: Request, now: float) -> list[Effect]:
+        """CANCEL of a re-INVITE that we have not answered: the session stays as it was (§9.2, §14.1)."""
+        if transaction is not self._offer_in:
+            return []
+        self._offer_in = None
+        return self._respond(transaction, 487, now)
+
+    def transaction_ended(self, transaction: Any, cause: Cause, now: float) -> list[Effect]:
+        """A request of ours has gone unanswered (§12.2.1.2: that ends the dialog)."""
+        if transaction is self._offer_out and cause is not Cause.DONE:
+            self._offer_out = None
+            return self._offer_failed(408 if cause is Cause.TIMEOUT else 503)
+        return []
+
+    def wake(self, now: float) -> list[Effect]:
+        """Repeat the 2xx until the ACK is there (§13.3.1.4); refresh the session, or end it when nobody does (RFC 4028 §10)."""
+        effects: list[Effect] = []
+        if self._answer is not None and now >= self._resend_at:
+            effects = self._repeat_answer(now)
+        match self.timer.due(now):
+            case Due.REFRESH:
+                effects += self._refresh(now)
+            case Due.EXPIRED if self.state is not State.TERMINATED:
+                effects += self._bye(now, "") + self._close(End.EXPIRED)
+        return effects + self._rearm()
+
+    # The pieces.
+
+    def _tell(self, event: SessionEvent) -> list[Effect]:
+        return [Notify(self.user, event)] if self.user is not None else []
+
+    def _respond(self, transaction: ServerTransaction, status: int, now: float, extra: str = "") -> list[Effect]:
+        tag = self.dialog.local_tag if self.dialog is not None else ""
+        return transaction.respond(status, build.response(transaction.request, status, to_tag=tag, extra=extra), now)
+
+    def _body(self, sdp: str | None) -> bytes:
+        """A description on its way out; kept for a refresh."""
+        if sdp is None:
+            return b""
+        self._own_sdp = sdp.encode()
+        return self._own_sdp
+
+    def _send_offer(self, method: str, body: bytes, now: float) -> list[Effect]:
+        assert self.dialog is not None
+        self._offers = bool(body)
+        extra = self.contact + CAPABILITIES + self.timer.offer()
+        request = self.dialog.request(method, self._stack.ids, extra, body, SDP if body else "")
+        self._offer_out, effects = self._stack.transactions.request(request, self.dialog.flow, self, now)
+        return effects
+
+    def _refresh(self, now: float) -> list[Effect]:
+        """Show that we are there (RFC 4028 §7.4): by UPDATE if the far end takes it, else by a re-INVITE that changes nothing."""
+        if self.state is not State.CONFIRMED or self._offer_out is not None or self._offer_in is not None:
+            return []  # another change is under way, and refreshes as well
+        self._refreshing = True
+        return self._send_offer("UPDATE", b"", now) if self._peer_updates else self._send_offer("INVITE", self._own_sdp, now)
+
+    def _rearm(self) -> list[Effect]:
+        """See that we are woken for whatever comes next."""
+        deadlines = [] if self._answer is None else [self._resend_at]
+        if self.timer.deadline is not None and self.state is not State.TERMINATED:
+            deadlines.append(self.timer.deadline)
+        self.deadline = min(deadlines, default=None)
+        if self.deadline is None:
+            return [] if self.armed is None else [Arm(self)]
+        return [Arm(self)] if self.armed is None or self.deadline < self.armed else []
+
+    def _await_ack(self, data: bytes, cseq: int, now: float) -> None:
+        self._answer, self._answer_cseq = data, cseq
+        self._interval = self._stack.timing.t1
+        self._resend_at = now + self._interval
+        self._give_up_at = now + 64 * self._stack.timing.t1
+
+    def _repeat_answer(self, now: float) -> list[Effect]:
+        assert self.dialog is not None
+        assert self._answer is not None
+        if now >= self._give_up_at:
+            self._answer = None
+            if self._bye_lines is not None:
+                return self._bye(now, self._bye_lines) + self._forget()
+            return self._bye(now, "") + self._close(End.NO_ACK)
+        self._interval = min(self._interval * 2, self._stack.timing.t2)
+        self._resend_at = min(now + self._interval, self._give_up_at)
+        return [Send(self.dialog.flow, self._answer)]
+
+    def _send_ack(self, cseq: int, sdp: str | None) -> list[Effect]:
+        assert self.dialog is not None
+        body = self._body(sdp)
+        data = self.dialog.ack(cseq, self._stack.ids, body, SDP if body else "")
+        self._ack = (cseq, data)
+        return [Send(self.dialog.flow, data)]
+
+    def _again(self, transaction: ClientTransaction, response: Response) -> list[Effect]:
+        """A 2xx that has come before is acknowledged again (§13.2.2.4)."""
+        if self._ack is None or transaction.request.method != "INVITE" or response.status // 100 != 2:
+            return []
+        cseq, data = self._ack
+        if data is None or response.cseq.number != cseq or self.dialog is None:
+            return []
+        return [Send(self.dialog.flow, data)]
+
+    def _offered(self, transaction: ServerTransaction, now: float) -> list[Effect]:
+        assert self.dialog is not None
+        request = transaction.request
+        if self._offer_out is not None:
+            return self._respond(transaction, 491, now)  # glare (§14.2, RFC 3311 §5.2)
+        if self._offer_in is not None or self.state is State.EARLY:
+            return self._respond(transaction, 500, now, "Retry-After: 3\r\n")
+        too_brief = self.timer.refuse(request)
+        if too_brief is not None:
+            return self._respond(transaction, 422, now, too_brief)
+        contact = request.contact
+        if contact is not None:
+            self.dialog.retarget(str(contact.uri))
+        sdp = request.sdp
+        self._offer_in = transaction
+        if sdp is None and request.method == "UPDATE":
+            return self.accept_offer(None, now)  # only a refresh (RFC 3311 §5.2, RFC 4028 §7.4)
+        effects: list[Effect] = []
+        if request.method == "INVITE":
+            effects = transaction.respond(100, build.response(request, 100), now)
+        return effects + self._tell(Offered(sdp, request.method))
+
+    def _offer_failed(self, status: int) -> list[Effect]:
+        if status in (408, 481):
+            return self._close(End.GONE)
+        if self._refreshing:
+            self._refreshing = False  # the session goes on until it expires (RFC 4028 §10)
+            return []
+        return self._tell(OfferRefused(status))
+
+    def _byed(self, transaction: ServerTransaction, now: float) -> list[Effect]:
+        effects = self._respond(transaction, 200, now)
+        effects += self._refuse_pending(now)
+        return effects + self._close(End.REMOTE, transaction.request.first("reason") or "")
+
+    def _refuse_pending(self, now: float) -> list[Effect]:
+        """What is still unanswered gets 487 when the dialog ends (§15.1.2)."""
+        transaction, self._offer_in = self._offer_in, None
+        return [] if transaction is None else self._respond(transaction, 487, now)
+
+    def _bye(self, now: float, extra: str) -> list[Effect]:
+        assert self.dialog is not None
+        effects = self._refuse_pending(now)
+        if self._ack is not None and self._ack[1] is None:
+            effects += self._send_ack(self._ack[0], None)  # the 2xx with an offer that nobody will answer now
+        request = self.dialog.request("BYE", self._stack.ids, extra)
+        _, sent = self._stack.transactions.request(request, self.dialog.flow, None, now)
+        return effects + sent
+
+    def _close(self, end: End, reason: str = "", *, keep_dialog: bool = False) -> list[Effect]:
+        effects = self._tell(Closed(end, reason))
+        self.user = None
+        self.state = State.TERMINATED
+        return effects if keep_dialog else effects + self._forget()
+
+    def _forget(self) -> list[Effect]:
+        """Leave the table of dialogs; responses on their way still find us through their transactions."""
+        self.state = State.TERMINATED
+        self._answer = None
+        self._own_sdp = b""
+        if self.dialog is not None:
+            self._stack.dialogs.pop((self.dialog.call_id, self.dialog.local_tag), None)
+        return self._rearm()
+
+
+class _Question:
+    """Stands between `InviteSession.ask` and its transaction, to remember the token."""
+
+    __slots__ = ("_session", "_token")
+
+    def __init__(self, session: InviteSession, token: Any) -> None:
+        self._session = session
+        self._token = token
+
+    def responded(self, transaction: ClientTransaction, response: Response, now: float) -> list[Effect]:
+        if response.status < 200:
+            return []
+        effects = self._session._tell(Replied(self._token, response.status, response))
+        if response.status in (408, 481):
+            effects += self._session._close(End.GONE)
+        return effects
+
+    def transaction_ended(self, transaction: ClientTransaction, cause: Cause, now: float) -> list[Effect]:
+        if cause is Cause.DONE:
+            return []
+        return self._session._tell(Replied(self._token, 408 if cause is Cause.TIMEOUT else 503, None))

@@ -1,0 +1,1 @@
+"""Tests of the exchange, laid out as the packages are."""

@@ -1,0 +1,1 @@
+"""Tests of the SIP core: values in, values out, no clock."""
