@@ -1,0 +1,1 @@
+"""What a call is: legs, routing, dialling, bridging. No sockets, no reactor."""

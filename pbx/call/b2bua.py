@@ -1,0 +1,231 @@
+"""
+The B2BUA: what becomes of a request that belongs to no transaction (RFC 3261 §8.2, §12.2.2).
+
+In a dialog: the session gets it. Outside: who sent it is asked before anything is kept, and who has proved nothing gets
+a stateless 401. Every request that is neither ACK nor CANCEL nor in a dialog is treated so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pbx.call.arrival import Arrival
+from pbx.call.messages import Forwarding
+from pbx.call.peer import Caller, Challenge, Kind
+from pbx.sip import build, registrar
+from pbx.sip.digest import Proof
+from pbx.sip.errors import ParseError
+from pbx.sip.headers import STAR
+from pbx.sip.invite_session import CAPABILITIES, METHODS, InviteSession
+from pbx.sip.registrar import Refusal, RegisterLimits
+from pbx.sip.session_timer import SessionTimer
+from pbx.sip.uri import OtherUri, SipUri, number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.python.failure import Failure
+
+    from pbx.call.driving import Suspicion
+    from pbx.call.exchange import Exchange
+    from pbx.call.leg import Leg
+    from pbx.sip.digest import Challenger
+    from pbx.sip.flow import Flow
+    from pbx.sip.message import Request
+
+_EXTENSIONS = ("timer", "path")
+"""Option tags that a request may require of us (RFC 3261 §8.2.2.3)."""
+_BODIES = ("", "application/sdp")
+_ACCEPT = build.lines(("Accept", "application/sdp"))
+
+
+class B2bua:
+    """
+    The user of the transaction layer, for one exchange.
+
+    Attributes:
+        refusing: A reason to take no new calls (shutdown, overload); "" while calls are welcome.
+    """
+
+    def __init__(self, exchange: Exchange, challenger: Challenger, guard: Suspicion, is_ours: Callable[[str], bool], log: Any) -> None:
+        """``is_ours``: whether a host in a Request-URI is one of our addresses or names."""
+        self._exchange = exchange
+        self._driver = exchange.driver
+        self._dialogs = exchange.stack.dialogs
+        self._challenger = challenger
+        self._guard = guard
+        self._is_ours = is_ours
+        self._log = log
+        self._methods = {"INVITE": self._invite, "REGISTER": self._register, "MESSAGE": self._message}
+        self.refusing = ""
+
+    def arrived(self, request: Request, flow: Flow) -> None:
+        """Told by the driver."""
+        to_tag = request.to_tag
+        if to_tag:
+            self._in_dialog(request, flow, to_tag)
+            return
+        method = request.method
+        if method == "ACK":
+            return  # for a dialog that never was
+        if method == "OPTIONS" and not getattr(request.uri, "user", None):
+            self._answer(request, flow, 200, CAPABILITIES + _ACCEPT)  # "are you there", as monitors ask it (§11.2)
+            return
+        serve = self._methods.get(method)
+        if serve is None and method != "OPTIONS":
+            self._answer(request, flow, 405, build.lines(("Allow", f"{METHODS}, REGISTER")))
+            return
+        unsupported = [tag for tag in request.all("require") if tag.lower() not in _EXTENSIONS]
+        if unsupported:
+            self._answer(request, flow, 420, build.lines(("Unsupported", ", ".join(unsupported))))
+            return
+        caller = self._identified(request, flow)
+        if caller is None:
+            return
+        self._guard.proved(flow.remote[0])
+        flow.proven = True
+        if serve is None:
+            self._answer(request, flow, 200, CAPABILITIES + _ACCEPT)
+        else:
+            serve(request, flow, caller)
+
+    def broke(self, user: Any, failure: Failure) -> None:
+        """Something of one call has raised: that call ends, and nothing else."""
+        leg: Leg | None = user.user if isinstance(user, InviteSession) else user
+        call = getattr(leg, "call", None)
+        if call is None:
+            self._log.failure("{user} broke", failure, user=user)
+            return
+        call.log.failure("call {call_id} broke", failure, call_id=call.call_id)
+        call.hang_up("an error in the exchange")
+
+    def _in_dialog(self, request: Request, flow: Flow, to_tag: str) -> None:
+        session = self._dialogs.get((request.call_id, to_tag))
+        if session is None or (session.dialog is not None and session.dialog.remote_tag != request.from_tag):
+            if request.method != "ACK":
+                self._answer(request, flow, 481)
+            return
+        self._guard.proved(flow.remote[0])
+        now = self._driver.now()
+        if request.method == "ACK":
+            self._driver.carry_out(session.acknowledged(request, now))
+        else:
+            self._driver.carry_out(session.received(request, flow, now))
+
+    def _identified(self, request: Request, flow: Flow) -> Caller | None:
+        """Who sent it; None: it has been challenged or refused."""
+        now = self._driver.now()
+        arrival = Arrival(request, flow, self._challenger, now)
+        address = flow.remote[0]
+        challenge = Challenge()
+        if not arrival.username or self._guard.may_try(address, arrival.username, now):
+            for _, identifier in self._exchange.services.identifiers:
+                found = identifier.identify(arrival)
+                if isinstance(found, Caller):
+                    return found
+                if isinstance(found, Challenge):
+                    challenge = found
+                    break
+            if arrival.proof is Proof.WRONG:
+                self._guard.failed(address, arrival.username, "wrong response", now)
+        # A nonce that is old, or went to where the phone was before: it may try again with its password (RFC 7616 §3.3).
+        stale = challenge.stale or arrival.proof in (Proof.STALE, Proof.FOREIGN)
+        lines = self._challenger.challenge(address, now, stale=stale, algorithms=challenge.algorithms)
+        self._answer(request, flow, 401, lines)
+        return None
+
+    def _invite(self, request: Request, flow: Flow, caller: Caller) -> None:
+        if self.refusing:
+            self._answer(request, flow, 503, build.lines(("Retry-After", "10"), ("Warning", f'399 pbx "{self.refusing}"')))
+            return
+        called = self._called(request, flow)
+        if called is None:
+            return
+        if request.contact is None:
+            self._answer(request, flow, 400, build.lines(("Warning", '399 pbx "an INVITE needs a Contact"')))
+            return
+        if request.content_type not in _BODIES and request.sdp is None:
+            self._answer(request, flow, 415, _ACCEPT)
+            return
+        too_brief = SessionTimer().refuse(request) if "session-expires" in request.headers else None
+        if too_brief is not None:
+            self._answer(request, flow, 422, too_brief)
+            return
+        if self._is_merged(request):
+            self._answer(request, flow, 482)
+            return
+        self._exchange.begin(request, flow, caller, called)
+
+    def _register(self, request: Request, flow: Flow, caller: Caller) -> None:
+        try:
+            aor = number_of(request.to.uri)
+        except ParseError:
+            aor = ""
+        peer = caller.peer
+        if peer.kind is not Kind.EXTENSION or aor != peer.name:
+            self._answer(request, flow, 403)
+            return
+        location = self._exchange.location
+        judged = location.judge(aor, request, flow, RegisterLimits(max_contacts=peer.max_contacts))
+        if isinstance(judged, Refusal):
+            self._answer(request, flow, judged.status, judged.headers, judged.reason)
+            return
+        if request.contacts is not STAR:
+            for binding in (*judged.added, *judged.refreshed):
+                for name, policy in self._exchange.services.policies:
+                    refused = policy.may_register(aor, binding.contact, binding in judged.added)
+                    if refused is not None:
+                        warning = refused.why.replace("\\", "").replace('"', "'")
+                        self._log.info("registration of {aor} refused by {name}: {why}", aor=aor, name=name, why=refused.why)
+                        self._answer(request, flow, refused.status, build.lines(("Warning", f'399 pbx "{warning}"')))
+                        return
+        transaction = self._driver.serve(request, flow, None)
+        stored = location.apply(aor, judged)
+
+        def confirm(_: object) -> None:
+            lines = registrar.ok_lines(judged.bindings, self._driver.now(), judged.path)
+            tag = self._exchange.stack.ids.tag()
+            self._driver.respond(transaction, 200, build.response(request, 200, to_tag=tag, extra=lines))
+
+        def not_stored(failure: Failure) -> None:
+            self._log.error("the registration of {aor} is not on disk: {why}", aor=aor, why=failure.getErrorMessage())
+            data = build.response(request, 503, extra=build.lines(("Retry-After", "30")))
+            self._driver.respond(transaction, 503, data)
+
+        if stored is None:
+            confirm(None)
+        else:
+            stored.addCallbacks(confirm, not_stored)
+            stored.addErrback(lambda failure: self._log.failure("answering a registration broke", failure))
+
+    def _message(self, request: Request, flow: Flow, caller: Caller) -> None:
+        """A page-mode MESSAGE (RFC 3428) to the devices of an extension."""
+        called = self._called(request, flow)
+        if called is None:
+            return
+        if called not in self._exchange.directory:
+            self._answer(request, flow, 404)
+            return
+        Forwarding(self._exchange, request, flow).begin(caller, called)
+
+    def _called(self, request: Request, flow: Flow) -> str | None:
+        """The number asked for; None: there is none here, and that has been said."""
+        uri = request.uri
+        if isinstance(uri, OtherUri):
+            self._answer(request, flow, 416)
+            return None
+        if isinstance(uri, SipUri) and uri.host != self._exchange.rules.domain and not self._is_ours(uri.address[0]):
+            self._answer(request, flow, 404, build.lines(("Warning", '399 pbx "that domain is not served here"')))
+            return None
+        called = number_of(uri)
+        if not called or len(called) > 64:
+            self._answer(request, flow, 484 if not called else 414)
+            return None
+        return called
+
+    def _is_merged(self, request: Request) -> bool:
+        """Whether the same INVITE has come by another way already (RFC 3261 §8.2.2.2)."""
+        return self._exchange.stack.incoming.get((request.call_id, request.from_tag)) == request.cseq.number
+
+    def _answer(self, request: Request, flow: Flow, status: int, extra: str = "", reason: str = "") -> None:
+        self._driver.carry_out(self._driver.transactions.respond_stateless(request, flow, status, reason, extra=extra))

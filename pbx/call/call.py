@@ -1,0 +1,137 @@
+"""
+A call: a set of legs, and the attempts made for them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from pbx.call.record import LegRecord, Record
+from pbx.call.verdict import Outcome, Trace
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from pbx.call.exchange import Exchange
+    from pbx.call.leg import Leg
+    from pbx.call.peer import Caller, Peer
+
+
+class Phase(Enum):
+    """How far a call is."""
+
+    ROUTING = "routing"
+    RINGING = "ringing"
+    TALKING = "talking"
+    ENDING = "ending"
+    """Over; its record is not on disk yet."""
+
+
+class Call:
+    """
+    One call, from the caller's INVITE to the record on disk.
+
+    What routers may read: `caller`, `called`, `dialled`, `outcome`, `hops`, `exchange`, `random`, `rights`.
+
+    Attributes:
+        call_id: The exchange's own id of the call.
+        caller: Who calls, as proved.
+        dialled: The number as the caller dialled it.
+        called: The number asked for now, as diverted so far.
+        outcome: How the last attempt ended; None before the first.
+        hops: Diversions so far.
+        rights: Whose rights decide what may be dialled: the caller's, after a diversion the diverter's.
+        shown: The number shown to the called party.
+        trace: Every verdict.
+        reason: Why it ended, in words.
+        reason_header: The value of the Reason header that goes to those who still ring; "" for none.
+        explaining: True for a rehearsal by `explain`: nobody is rung.
+    """
+
+    __slots__ = (
+        "_random", "answered_at", "begun_at", "call_id", "called", "caller", "cancelled", "dialled", "exchange", "explaining",
+        "hops", "legs", "log", "outcome", "phase", "reason", "reason_header", "rights", "ring_at_most", "shown", "status", "talk_at_most", "task", "trace",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange, call_id: str, caller: Caller, called: str, log: Any) -> None:
+        self.exchange = exchange
+        self.call_id = call_id
+        self.caller = caller
+        self.shown = caller.number
+        self.rights: Peer = caller.peer
+        self.dialled = self.called = called
+        self.outcome: Outcome | None = None
+        self.hops = 0
+        self.trace = Trace()
+        self.legs: list[Leg] = []
+        self.log = log
+        self.phase = Phase.ROUTING
+        self.explaining = False
+        self.cancelled = False
+        self.ring_at_most: float | None = None
+        self.talk_at_most: float | None = None
+        self.begun_at = exchange.wall()
+        self.answered_at = 0.0
+        self.status = 0
+        self.reason = ""
+        self.reason_header = ""
+        self.task: Deferred[None] | None = None
+        self._random: Random | None = None
+
+    @property
+    def random(self) -> Random:
+        """Randomness from the call's own seed, so that a dial plan can be replayed."""
+        if self._random is None:
+            self._random = Random(self.call_id)  # noqa: S311  # not for secrets
+        return self._random
+
+    @property
+    def called_user(self) -> str:
+        """The called number as the user part of a URI."""
+        return self.exchange.user_part(self.called)
+
+    @property
+    def caller_user(self) -> str:
+        """The number shown, as the user part of a URI."""
+        return self.exchange.user_part(self.shown)
+
+    @property
+    def over(self) -> bool:
+        """Whether only its record is left."""
+        return self.phase is Phase.ENDING
+
+    def hang_up(self, why: str = "hung up by the operator") -> None:
+        """End the call now, whatever it is doing."""
+        if self.phase is Phase.ENDING or self.cancelled:
+            return
+        self.cancelled = True
+        self.reason = self.reason or why
+        if self.task is not None:
+            self.task.cancel()
+
+    def record(self, ended_at: float = 0.0) -> Record:
+        """What is known of it now; with ``ended_at`` all of it, media statistics and trace as well."""
+        legs = []
+        for leg in self.legs if ended_at else ():
+            counts = self.exchange.media.counts(leg.end)
+            legs.append(LegRecord(str(leg.peer), leg.uri, leg.status, [count.json() for count in counts]))
+        outcome = self.outcome.value if self.outcome is not None else ("cancelled" if self.cancelled else "rejected")
+        return Record(
+            call_id=self.call_id,
+            caller=self.caller.number,
+            dialled=self.dialled,
+            called=self.called,
+            begun_at=self.begun_at,
+            answered_at=self.answered_at,
+            ended_at=ended_at,
+            outcome=outcome,
+            status=self.status,
+            reason=self.reason,
+            trace=self.trace.json() if ended_at else [],
+            legs=legs,
+        )
+
+    def __repr__(self) -> str:
+        return f"<call {self.call_id}: {self.caller.number} to {self.called}, {self.phase.value}>"

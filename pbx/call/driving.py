@@ -1,0 +1,48 @@
+"""
+What calls ask of the layers below, as they see it: whoever provides these can stand behind them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pbx.sip.build import Outgoing
+    from pbx.sip.effects import Effect
+    from pbx.sip.flow import Flow
+    from pbx.sip.message import Request
+    from pbx.sip.transactions import Transactions
+
+
+class SipDriver(Protocol):
+    """Runs the machines of the core: `pbx.net.driver.Driver`."""
+
+    transactions: Transactions
+
+    def now(self) -> float:
+        """Seconds on the clock that all machines go by."""
+
+    def carry_out(self, effects: list[Effect], /) -> None:
+        """Carry out ``effects`` in order, after those that wait already. Never raises."""
+
+    def request(self, outgoing: Outgoing, flow: Flow, user: Any, /) -> Any:
+        """Send a request; ``user`` hears of the responses."""
+
+    def serve(self, request: Request, flow: Flow, user: Any, /) -> Any:
+        """Make a server transaction."""
+
+    def respond(self, transaction: Any, status: int, data: bytes, /) -> None:
+        """Send a response through its transaction."""
+
+
+class Suspicion(Protocol):
+    """Keeps account of who proves what: `pbx.net.guard.Guard`."""
+
+    def proved(self, address: str, /) -> None:
+        """A request from ``address`` has proved something."""
+
+    def may_try(self, address: str, user: str, now: float, /) -> bool:
+        """Whether credentials for ``user`` are looked at now."""
+
+    def failed(self, address: str, user: str, why: str, now: float, /) -> None:
+        """Note a wrong response to a nonce of ours that went to this very address."""

@@ -1,0 +1,304 @@
+"""
+The exchange: one tenant, with its domain, directory, dial plan, calls and limits.
+
+Transports, guard, resolver and the media pool belong to the process; what is here belongs to the tenant, so that
+several can live in one process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from pbx.call.call import Call, Phase
+from pbx.call.claims import Claims
+from pbx.call.leg import Leg
+from pbx.call.life import live, originate, rehearse
+from pbx.call.peer import Caller, Kind, Peer
+from pbx.call.routing import Routing
+from pbx.call.verdict import Outcome
+from pbx.sip.headers import NameAddr
+from pbx.sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
+
+    from pbx.call.driving import SipDriver
+    from pbx.call.location import Location
+    from pbx.call.peer import Target
+    from pbx.call.record import Record
+    from pbx.interfaces import IMediaPlane, IStore
+    from pbx.sip.flow import Flow
+    from pbx.sip.invite_session import Stack
+    from pbx.sip.message import Request
+
+MOST_RECENT = 200
+"""Calls that are over and still known to the shell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the plugins do for an exchange, each group in the order in which it is asked; pairs of name and provider."""
+
+    identifiers: Sequence[tuple[str, Any]] = ()
+    routers: Sequence[tuple[str, Any]] = ()
+    overflows: Sequence[tuple[str, Any]] = ()
+    observers: Sequence[tuple[str, Any]] = ()
+    policies: Sequence[tuple[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that is over: its record, and the Call-IDs of its legs for the ladder."""
+
+    record: Record
+    legs: tuple[tuple[str, str], ...]
+    """Each leg's peer in words, and its SIP Call-ID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """
+    The settings of an exchange that its calls need.
+
+    Attributes:
+        domain: Stands in From and To of what we send; "" means the address the peer reaches us at.
+        language: ``"en"`` or ``"zh"``.
+        ring_timeout: Seconds of ringing when a router does not say.
+        patience: Seconds that a router may take.
+        media_address: Written into SDP; "" for the local address of the route to the peer.
+    """
+
+    domain: str = ""
+    language: str = "en"
+    ring_timeout: float = 60.0
+    patience: float = 5.0
+    media_address: str = ""
+
+
+class Exchange:
+    """
+    One tenant.
+
+    Attributes:
+        calls: The live calls by id; a call stays until its record is on disk.
+        recent: The last `MOST_RECENT` calls that are over.
+        directory: The peers that have a number here.
+        claims: How many calls each peer has.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: Rules,
+        driver: SipDriver,
+        stack: Stack,
+        media: IMediaPlane,
+        store: IStore,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        reach: Callable[[tuple[str, int, str]], Awaitable[Flow | None]],
+        ringback: Any,
+        call_log: Callable[[str], Any],
+        log: Any,
+    ) -> None:
+        self.rules = rules
+        self.driver = driver
+        self.stack = stack
+        self.media = media
+        self.store = store
+        self.clock = clock
+        self.wall = wall
+        self.log = log
+        self.calls: dict[str, Call] = {}
+        self.recent: deque[Ended] = deque(maxlen=MOST_RECENT)
+        self.directory: dict[str, Peer] = {}
+        self.claims = Claims()
+        self.location: Location
+        self.idle: Deferred[None] | None = None
+        self.ringback = ringback
+        """The tone that a leg hears while it waits: a source of `pbx.interfaces.IMediaEnd.play`."""
+        self._reach = reach
+        self._call_log = call_log
+        self._count = 0
+        self._users: dict[str, str] = {}
+        self.use(Services())
+
+    # The plan
+
+    def use(self, services: Services) -> None:
+        """Take these services from now on; calls that are under way keep what they have asked for."""
+        self.services = services
+        self.routing = Routing(services.routers, services.overflows, self.rules.patience, self.clock)
+
+    @property
+    def ring_timeout(self) -> float:
+        return self.rules.ring_timeout
+
+    # Calls
+
+    def begin(self, request: Request, flow: Flow, caller: Caller, called: str) -> Call:
+        """A caller has been identified: make the call and let it live."""
+        call = self._new_call(caller, called)
+        leg = Leg.incoming(call, request, flow)
+        leg.trying()
+        call.log.info("{caller} calls {called}", caller=caller.number, called=called)
+        self.tell("call_begun", call)
+        if not self.claims.claim(call, caller.peer):
+            call.reason = f"{caller.peer} has all the calls it may have"
+            leg.refuse(486, call.reason)
+            self.ended(call)
+            return call
+        call.task = Deferred.fromCoroutine(live(call, leg, request.sdp))
+        call.task.addErrback(self._broke, call)
+        return call
+
+    def originate(self, first: str, second: str, caller: str | None = None) -> Call:
+        """Ring ``first``; when it answers, ring ``second`` for it and join them."""
+        peer = self.directory.get(first) or Peer(Kind.EXTENSION, first)
+        call = self._new_call(Caller(peer, caller or second, ""), first)
+        call.log.info("{first} is called for {second}", first=first, second=second)
+        self.tell("call_begun", call)
+        call.task = Deferred.fromCoroutine(originate(call, first, second))
+        call.task.addErrback(self._broke, call)
+        return call
+
+    def answered(self, call: Call) -> None:
+        """The caller is connected."""
+        call.phase = Phase.TALKING
+        call.answered_at = self.wall()
+        call.status = 200
+        call.log.info("answered")
+        self.tell("call_answered", call)
+        self.store.begin_record(call.call_id, call.record().line()).addErrback(self._not_stored, call)
+
+    def ended(self, call: Call) -> None:
+        """The call is over: undo everything, keep its record, and forget it once that is on disk."""
+        if call.phase is Phase.ENDING:
+            return
+        call.phase = Phase.ENDING
+        for leg in call.legs:
+            leg.hang_up()
+        if call.legs and not call.answered_at:
+            call.status = call.legs[0].status
+        record = call.record(self.wall())
+        for leg in call.legs:
+            leg.close_media()
+        self.claims.release_all(call, {leg.peer for leg in call.legs} | {call.caller.peer})
+        self.recent.append(Ended(record, tuple((str(leg.peer), leg.sip_call_id) for leg in call.legs)))
+        call.log.info(
+            "ended after {seconds} s: {outcome}, {reason}", seconds=round(record.duration, 1), outcome=record.outcome, reason=record.reason
+        )
+        stored = self.store.finish_record(call.call_id, record.line())
+        stored.addErrback(self._not_stored, call)
+        stored.addBoth(self._forget, call)
+        self.tell("call_ended", call, record)
+        call.legs.clear()
+
+    def explain(self, caller: Caller, called: str, outcome: Outcome | None = None) -> Deferred[Call]:
+        """Run the dial plan without ringing anybody; gives a call that carries the trace. With ``outcome`` every attempt ends so."""
+        call = self._rehearsal(caller, called)
+        return Deferred.fromCoroutine(rehearse(call, outcome))
+
+    def tell(self, event: str, call: Call, *arguments: Any) -> None:
+        """Tell the observers. What one of them raises is logged and hurts nobody."""
+        for name, observer in self.services.observers:
+            try:
+                getattr(observer, event)(call, *arguments)
+            except Exception:
+                self.log.failure("{name} broke in {event}", name=name, event=event)
+
+    @contextmanager
+    def time_limit(self, call: Call, over: Callable[[], None]) -> Iterator[None]:
+        """Call ``over`` when the call has lasted as long as it may."""
+        if call.talk_at_most is None:
+            yield
+            return
+        timer = self.clock.callLater(call.talk_at_most, over)
+        try:
+            yield
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def shut_down(self, why: str) -> Deferred[None]:
+        """End all calls; fires when the last record is on disk."""
+        self.idle = Deferred()
+        for call in list(self.calls.values()):
+            call.hang_up(why)
+        if not self.calls:
+            self.idle.callback(None)
+        return self.idle
+
+    # What legs and dialling ask
+
+    async def flow_to(self, target: Target) -> Flow | None:
+        """The way to a target; None: there is none."""
+        if target.flow is not None:
+            return target.flow
+        return None if target.address is None else await self._reach(target.address)
+
+    def session_id(self) -> int:
+        """For the ``o=`` line: constant in a dialog, and nobody else's (RFC 8866 §5.2)."""
+        self._count += 1
+        return (int(self.wall()) << 16) + (self._count & 0xFFFF)
+
+    def media_address(self, flow: Flow) -> str:
+        """What we write into SDP toward this peer."""
+        return self.rules.media_address or flow.sent_by.rpartition(":")[0].strip("[]")
+
+    def user_part(self, number: str) -> str:
+        """``number`` as the user part of a URI."""
+        found = self._users.get(number)
+        if found is None:
+            if len(self._users) > 5000:
+                self._users.clear()
+            found = self._users[number] = SipUri.of(number, "x").user or ""
+        return found
+
+    def from_value(self, call: Call, flow: Flow) -> str:
+        """The From of a leg to the called party, without its tag: what is shown of the caller, never what the caller wrote."""
+        host = self.rules.domain or flow.sent_by
+        if not call.shown:
+            return '"Anonymous" <sip:anonymous@anonymous.invalid>'
+        display = call.caller.display if call.shown == call.caller.number else ""
+        if not display:
+            return f"<sip:{call.caller_user}@{host}>"
+        return str(NameAddr(display, SipUri(host, call.caller_user), {}))
+
+    def to_value(self, call: Call, flow: Flow) -> str:
+        """The To of a leg to the called party."""
+        return f"<sip:{call.called_user}@{self.rules.domain or flow.sent_by}>"
+
+    # The pieces
+
+    def _new_call(self, caller: Caller, called: str) -> Call:
+        self._count += 1
+        call_id = f"{self.stack.ids.instance}-{self._count}"
+        call = Call(self, call_id, caller, called, self._call_log(call_id))
+        self.calls[call_id] = call
+        return call
+
+    def _rehearsal(self, caller: Caller, called: str) -> Call:
+        call = Call(self, "rehearsal", caller, called, self.log)
+        call.explaining = True
+        return call
+
+    def _forget(self, _: object, call: Call) -> None:
+        self.calls.pop(call.call_id, None)
+        call.task = None
+        if self.idle is not None and not self.calls and not self.idle.called:
+            self.idle.callback(None)
+
+    def _not_stored(self, failure: Failure, call: Call) -> None:
+        call.log.error("the record of {call_id} is not on disk: {why}", call_id=call.call_id, why=failure.getErrorMessage())
+
+    def _broke(self, failure: Failure, call: Call) -> None:
+        call.log.failure("call {call_id} broke", failure, call_id=call.call_id)

@@ -1,0 +1,208 @@
+"""
+A leg: one dialog and one media end as a call sees them.
+
+A leg belongs to one call at a time, and its events go to one owner at a time: the attempt that rings it, the bridge
+that joins it to another, or the application that serves it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pbx.sdp.offer_answer import Negotiation
+from pbx.sip import build
+from pbx.sip.incoming_session import IncomingSession
+from pbx.sip.outgoing_session import OutgoingSession
+from pbx.sip.session_events import Answered, Closed, Progressed, Refused
+
+if TYPE_CHECKING:
+    from pbx.call.call import Call
+    from pbx.call.driving import SipDriver
+    from pbx.call.peer import Peer
+    from pbx.interfaces import IMediaEnd
+    from pbx.sip.flow import Flow
+    from pbx.sip.message import Request
+    from pbx.sip.session_events import SessionEvent
+
+
+class LegOwner(Protocol):
+    """Whom a leg tells what happens to it."""
+
+    def leg_event(self, leg: Leg, event: SessionEvent) -> None: ...
+
+    def leg_silent(self, leg: Leg) -> None:
+        """No media has come that was expected."""
+
+    def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:
+        """A DTMF digit was heard; ``duration`` in seconds."""
+
+
+class Leg:
+    """
+    One end of a call.
+
+    Attributes:
+        call: The call it belongs to now.
+        peer: Who is at the far end.
+        uri: The Request-URI that was rung; "" for the caller's leg.
+        session: Its INVITE session.
+        negotiation: Its offers and answers.
+        end: Its media end.
+        owner: Who hears its events; None: nobody.
+        status: The final status of its INVITE, 0 before.
+    """
+
+    __slots__ = ("_driver", "call", "end", "flow", "negotiation", "number", "owner", "peer", "session", "status", "uri")
+
+    session: IncomingSession | OutgoingSession
+
+    def __init__(self, call: Call, peer: Peer, flow: Flow, number: str, uri: str = "") -> None:
+        exchange = call.exchange
+        self.call = call
+        self.peer = peer
+        self.flow = flow
+        self.number = number
+        self.uri = uri
+        self.owner: LegOwner | None = None
+        self.status = 0
+        self._driver: SipDriver = exchange.driver
+        address = exchange.media_address(flow)
+        self.negotiation = Negotiation(exchange.session_id(), address)
+        self.end: IMediaEnd = exchange.media.end(
+            call.call_id,
+            local_address=address,
+            signalling_address=flow.remote[0],
+            trusted=peer.addresses,
+            nat=peer.force_rport,
+            owner=self,
+        )
+        call.legs.append(self)
+
+    @classmethod
+    def incoming(cls, call: Call, request: Request, flow: Flow) -> Leg:
+        """The caller's leg."""
+        peer = call.caller.peer
+        leg = cls(call, peer, flow, call.caller.number)
+        leg.session = IncomingSession(call.exchange.stack, leg, flow.contact(call.called_user), request, flow, leg._driver.now())
+        return leg
+
+    @classmethod
+    def outgoing(cls, call: Call, peer: Peer, flow: Flow, uri: str) -> Leg:
+        """A leg to a target, not rung yet."""
+        leg = cls(call, peer, flow, peer.name, uri)
+        leg.session = OutgoingSession(call.exchange.stack, leg, flow.contact(call.caller_user))
+        return leg
+
+    @property
+    def sip_call_id(self) -> str:
+        """The Call-ID of its dialog."""
+        return self.session.request.call_id if isinstance(self.session, IncomingSession) else self.session.call_id
+
+    # Commands. All of them may come at any time; what no longer makes sense does nothing.
+
+    def trying(self) -> None:
+        assert isinstance(self.session, IncomingSession)
+        self._driver.carry_out(self.session.trying(self._driver.now()))
+
+    def progress(self, status: int, sdp: str | None = None, extra: str = "") -> None:
+        """Tell the caller how far we are."""
+        assert isinstance(self.session, IncomingSession)
+        self._driver.carry_out(self.session.progress(status, sdp, self._driver.now(), extra))
+
+    def accept(self, sdp: str | None) -> None:
+        """Answer the caller."""
+        assert isinstance(self.session, IncomingSession)
+        self.status = 200
+        self._driver.carry_out(self.session.accept(sdp, self._driver.now()))
+
+    def refuse(self, status: int, why: str = "", extra: str = "") -> None:
+        """Turn the caller away; ``why`` goes out as the text of a Reason header (RFC 3326)."""
+        assert isinstance(self.session, IncomingSession)
+        if why:
+            extra += reason_line("SIP", status, why)
+        if not self.status:
+            self.status = status
+        self._driver.carry_out(self.session.refuse(status, self._driver.now(), extra=extra))
+
+    def invite(self, from_: str, to: str, sdp: str | None, extra: str = "", routes: str = "") -> None:
+        """Ring the target."""
+        assert isinstance(self.session, OutgoingSession)
+        self._driver.carry_out(self.session.invite(self.uri, self.flow, from_, to, sdp, self._driver.now(), extra, routes))
+
+    def acknowledge(self, sdp: str | None) -> None:
+        self._driver.carry_out(self.session.acknowledge(sdp, self._driver.now()))
+
+    def offer(self, sdp: str | None) -> None:
+        """Propose a change; ends in `OfferAnswered` or `OfferRefused`."""
+        self._driver.carry_out(self.session.offer(sdp, self._driver.now()))
+
+    def accept_offer(self, sdp: str | None) -> None:
+        self._driver.carry_out(self.session.accept_offer(sdp, self._driver.now()))
+
+    def refuse_offer(self, status: int, extra: str = "") -> None:
+        self._driver.carry_out(self.session.refuse_offer(status, self._driver.now(), extra))
+
+    def ask(self, method: str, token: Any, extra: str = "", body: bytes = b"", content_type: str = "") -> None:
+        """Send another request; ends in `Replied`."""
+        self._driver.carry_out(self.session.ask(method, token, self._driver.now(), extra, body, content_type))
+
+    def reply(self, transaction: Any, status: int, extra: str = "", body: bytes = b"", content_type: str = "") -> None:
+        """Answer `Asked`."""
+        self._driver.carry_out(self.session.reply(transaction, status, self._driver.now(), extra, body, content_type))
+
+    def hang_up(self, reason: str = "") -> None:
+        """
+        End it, however far it is; ``reason`` is the value of a Reason header.
+
+        The owner hears nothing more.
+        """
+        self.owner = None
+        extra = build.lines(("Reason", reason)) if reason else ""
+        self._driver.carry_out(self.session.hang_up(self._driver.now(), extra))
+
+    def close_media(self) -> None:
+        """Give the media end back. Its statistics have been read."""
+        self.call.exchange.media.close(self.end)
+
+    # Events of the session and of the media plane.
+
+    def notified(self, event: SessionEvent) -> None:
+        match event:
+            case Answered():
+                self.status = 200
+            case Refused():
+                self.status = event.status
+            case Progressed() | Closed() | _:
+                pass
+        if self.owner is not None:
+            self.owner.leg_event(self, event)
+
+    def media_latched(self, end: IMediaEnd) -> None:
+        """The far end's media has been found; nothing to do but to know it."""
+
+    def media_silent(self, end: IMediaEnd) -> None:
+        if self.owner is not None:
+            self.owner.leg_silent(self)
+
+    def media_failed(self, end: IMediaEnd, why: str) -> None:
+        self.call.log.warn("media of {peer} failed: {why}", peer=str(self.peer), why=why)
+        if self.owner is not None:
+            self.owner.leg_silent(self)
+
+    def digit_pressed(self, end: IMediaEnd, digit: str, duration: float) -> None:
+        if self.owner is not None:
+            self.owner.leg_digit(self, digit, duration)
+
+    def __repr__(self) -> str:
+        return f"<leg of {self.call.call_id} to {self.peer}>"
+
+
+def reason_line(protocol: str, cause: int, text: str) -> str:
+    """A Reason header line (RFC 3326 §2)."""
+    return build.lines(("Reason", reason_value(protocol, cause, text)))
+
+
+def reason_value(protocol: str, cause: int, text: str) -> str:
+    """The value of a Reason header (RFC 3326 §2)."""
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
+    return f'{protocol};cause={cause};text="{quoted}"'

@@ -1,0 +1,193 @@
+"""
+The life of a call: routed, rung or answered, joined, ended. One coroutine does it.
+
+Cancelling the coroutine (CANCEL, a hang-up in the shell, the shutdown) undoes what it has started, in ``finally``,
+where nothing is awaited.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError
+
+from pbx.call.application import Served
+from pbx.call.bridge import Bridge
+from pbx.call.call import Phase
+from pbx.call.dialing import Attempt, Rung
+from pbx.call.leg import reason_value
+from pbx.call.media_path import read
+from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring, in_words
+from pbx.call.waiting import CallerWaits, NobodyWaits
+from pbx.interfaces import MediaUnavailable
+from pbx.sdp.offer_answer import OfferAnswerError
+
+if TYPE_CHECKING:
+    from pbx.call.call import Call
+    from pbx.call.leg import Leg
+    from pbx.call.verdict import Verdict
+    from pbx.call.waiting import Waiting
+
+MOST_HOPS = 5
+"""Diversions in one call; more is a loop (RELIABILITY: 5 diversions a call, 3xx included)."""
+
+
+async def live(call: Call, leg: Leg, sdp: str | None) -> None:
+    """From the caller's INVITE, whose leg is ``leg`` and whose offer ``sdp``, to the end."""
+    try:
+        offer = None
+        if sdp is not None:
+            offer = read(sdp)
+            leg.negotiation.offer_received(offer)
+        await serve(call, CallerWaits(leg, offer))
+    except CancelledError:
+        if not call.cancelled:
+            raise
+        leg.refuse(480, call.reason)
+    except OfferAnswerError as error:
+        call.reason = error.why
+        leg.refuse(error.status, error.why)
+    except MediaUnavailable as error:
+        call.reason = str(error)
+        leg.refuse(503, str(error), "Retry-After: 5\r\n")
+    except Exception:
+        call.log.failure("call {call_id} broke", call_id=call.call_id)
+        call.reason = "an error in the exchange"
+        leg.refuse(500, call.reason)
+    finally:
+        call.exchange.ended(call)
+
+
+async def originate(call: Call, first: str, second: str) -> None:
+    """Ring ``first``; once it answers it hears ringback while ``second`` is rung for it (RFC 3725)."""
+    nobody = NobodyWaits()
+    waiting: Waiting = nobody
+    try:
+        call.called = first
+        reached = await reach(call, nobody)
+        if not isinstance(reached, Rung) or reached.winner is None:
+            call.reason = f"{first} cannot be had: {in_words(reached)}" if not isinstance(reached, Rung) else reached.why
+            return
+        waiting = await nobody.became(reached.winner, reached.sdp)
+        call.called, call.outcome = second, None
+        await serve(call, waiting)
+    except CancelledError:
+        if not call.cancelled:
+            raise
+    except (OfferAnswerError, MediaUnavailable) as error:
+        call.reason = str(error)
+    except Exception:
+        call.log.failure("call {call_id} broke", call_id=call.call_id)
+        call.reason = "an error in the exchange"
+    finally:
+        call.exchange.ended(call)
+
+
+async def serve(call: Call, waiting: Waiting) -> None:
+    """Route for the leg that waits, and go on until it is refused or its conversation is over."""
+    reached = await reach(call, waiting)
+    match reached:
+        case Rung():
+            await _talk(call, waiting, reached)
+        case Answer():
+            await _serve_here(call, waiting, reached)
+        case Refuse():
+            call.reason = reached.why
+            call.log.info("refused with {status}: {why}", status=reached.status, why=reached.why)
+            waiting.refuse(reached.status, reached.why)
+
+
+async def reach(call: Call, waiting: Waiting) -> Rung | Answer | Refuse:
+    """Ask the dial plan, ring whom it names, and ask it again when that fails, until somebody answers or nothing is left."""
+    routing = call.exchange.routing
+    verdict: Verdict = await routing.route(call)
+    while True:
+        match verdict:
+            case Ring():
+                rung = await _ring(call, waiting, verdict)
+                call.outcome = rung.outcome
+                if rung.winner is not None:
+                    return rung
+                more = await routing.overflow(call)
+                verdict = Refuse(rung.status, rung.why) if more is None else more
+            case Divert():
+                verdict = await _divert(call, verdict)
+            case Answer() | Refuse():
+                return verdict
+            case Pass():
+                raise AssertionError("routing never passes")
+
+
+async def rehearse(call: Call, outcome: Outcome | None) -> Call:
+    """
+    Follow the verdicts as `reach` does, without ringing anybody.
+
+    Args:
+        call: Carries the trace afterwards.
+        outcome: How each attempt is taken to end; None: the first `Ring` with somebody to ring is the end.
+    """
+    routing = call.exchange.routing
+    verdict: Verdict | None = await routing.route(call)
+    while isinstance(verdict, Divert | Ring):
+        if isinstance(verdict, Divert):
+            verdict = await _divert(call, verdict)
+        elif outcome is None and verdict.targets:
+            break
+        else:
+            call.outcome = outcome or Outcome.UNREACHABLE
+            verdict = await routing.overflow(call)
+    return call
+
+
+async def _ring(call: Call, waiting: Waiting, verdict: Ring) -> Rung:
+    call.phase = Phase.RINGING
+    seconds = verdict.timeout if verdict.timeout is not None else call.exchange.ring_timeout
+    if call.ring_at_most is not None:
+        seconds = min(seconds, call.ring_at_most)
+    return await Attempt(call, waiting).ring(verdict.targets, seconds, in_turn=verdict.in_turn)
+
+
+async def _talk(call: Call, waiting: Waiting, rung: Rung) -> None:
+    assert rung.winner is not None
+    winner = rung.winner
+    try:
+        owes_ack = await waiting.answered(winner, rung.sdp)
+    except OfferAnswerError as error:
+        winner.hang_up(reason_value("SIP", 488, "Not acceptable"))
+        call.reason = error.why
+        waiting.refuse(502, error.why)
+        return
+    call.exchange.answered(call)
+    bridge = Bridge(call, waiting.leg, winner)
+    bridge.begin(rung.held, owes_ack=owes_ack)
+    with call.exchange.time_limit(call, lambda: bridge.end("the longest time for a call was over", reason_value("SIP", 408, "Time limit"))):
+        try:
+            call.reason = await bridge.done
+        except CancelledError:
+            bridge.abandon(call.reason)
+            raise
+
+
+async def _divert(call: Call, verdict: Divert) -> Verdict:
+    exchange = call.exchange
+    call.hops += 1
+    if call.hops > MOST_HOPS:
+        return Refuse(480, f"diverted more than {MOST_HOPS} times")
+    diverter, call.called = call.called, verdict.to
+    call.rights = exchange.directory.get(diverter, call.rights)
+    if not call.explaining:
+        call.log.info("diverted from {diverter} to {to}, {because}", diverter=diverter, to=verdict.to, because=verdict.because)
+        exchange.tell("call_diverted", call, diverter, verdict.to, verdict.because)
+    return await exchange.routing.route(call)
+
+
+async def _serve_here(call: Call, waiting: Waiting, verdict: Answer) -> None:
+    leg = await waiting.answered_here()
+    call.outcome = Outcome.ANSWERED
+    call.exchange.answered(call)
+    served = Served(leg, verdict.application)
+    with call.exchange.time_limit(call, lambda: served.stop("the longest time for a call was over")):
+        try:
+            call.reason = await served.run()
+        finally:
+            leg.hang_up()

@@ -1,0 +1,94 @@
+"""
+Asking the routers: in the order of the configuration, the first that does not pass decides.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, TimeoutError
+
+from pbx.call.stepping import within
+from pbx.call.verdict import Answer, Divert, Pass, Refuse, Ring, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from pbx.call.call import Call
+    from pbx.call.verdict import Verdict
+
+_VERDICTS = (Pass, Ring, Divert, Answer, Refuse)
+
+
+class Routing:
+    """The dial plan: routers and overflows in their order."""
+
+    def __init__(
+        self, routers: Sequence[tuple[str, Any]], overflows: Sequence[tuple[str, Any]], patience: float, clock: IReactorTime
+    ) -> None:
+        """``patience``: seconds that one router may take."""
+        self._routers = [(name, plugin.route) for name, plugin in routers]
+        self._overflows = [(name, plugin.overflow) for name, plugin in overflows]
+        self._patience = patience
+        self._clock = clock
+
+    async def route(self, call: Call) -> Verdict:
+        """Where ``call.called`` goes; nobody knows it: 404."""
+        verdict = await self._ask(call, "route", self._routers)
+        return Refuse(404, f"nobody knows the number {call.called}") if verdict is None else verdict
+
+    async def overflow(self, call: Call) -> Verdict | None:
+        """What comes after a failed attempt; None: nothing more."""
+        return await self._ask(call, "overflow", self._overflows)
+
+    async def _ask(
+        self, call: Call, question: str, asked: list[tuple[str, Callable[[Call], Coroutine[Any, Any, Verdict]]]]
+    ) -> Verdict | None:
+        for name, ask in asked:
+            began = perf_counter()
+            verdict = await self._one(call, name, ask(call))
+            took = (perf_counter() - began) * 1000
+            call.trace.add(Step(name, question, call.called, verdict, took, call.outcome if question == "overflow" else None))
+            if not isinstance(verdict, Pass):
+                return verdict
+            _narrow(call, verdict)
+        return None
+
+    async def _one(self, call: Call, name: str, answer: Coroutine[Any, Any, Verdict]) -> Verdict:
+        try:
+            verdict = await within(answer, self._patience, self._clock)
+        except CancelledError:  # an Exception in Twisted: the last clause would eat it
+            if call.cancelled:
+                raise
+            return _broken(call, name, "it cancelled its own work")
+        except TimeoutError:
+            call.log.error("{router} did not decide in {s} s", router=name, s=self._patience)
+            return Refuse(504, f"{name} took too long")
+        except Exception as error:
+            call.log.failure("{router} broke", router=name)
+            return Refuse(500, f"{name} broke: {type(error).__name__}")
+        if not isinstance(verdict, _VERDICTS):
+            return _broken(call, name, f"its verdict was {verdict!r}")
+        return verdict
+
+
+def _broken(call: Call, name: str, how: str) -> Refuse:
+    call.log.error("{router} broke: {how}", router=name, how=how)
+    return Refuse(500, f"{name} broke: {how}")
+
+
+def _narrow(call: Call, verdict: Pass) -> None:
+    """One that passes may narrow what a later one decides: the smallest value wins."""
+    if verdict.ring_at_most is not None:
+        call.ring_at_most = _smaller(call.ring_at_most, verdict.ring_at_most)
+    if verdict.talk_at_most is not None:
+        call.talk_at_most = _smaller(call.talk_at_most, verdict.talk_at_most)
+    if verdict.caller is not None:
+        call.shown = verdict.caller
+
+
+def _smaller(a: float | None, b: float) -> float:
+    return b if a is None else min(a, b)

@@ -1,0 +1,46 @@
+"""Running a coroutine as far as it goes at once: most plugins decide without waiting, and then nothing of Twisted is needed."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import Deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
+    from twisted.internet.interfaces import IReactorTime
+
+T = TypeVar("T")
+
+
+async def within(coroutine: Coroutine[Any, Any, T], seconds: float, clock: IReactorTime) -> T:
+    """
+    Await ``coroutine``, but if it really waits, for ``seconds`` at most.
+
+    Raises:
+        twisted.internet.defer.TimeoutError: It took longer; it has been cancelled.
+    """
+    try:
+        waiting = coroutine.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]  # a coroutine's value is its T
+    deferred: Deferred[T] = Deferred.fromCoroutine(_resumed(coroutine, waiting))
+    return await deferred.addTimeout(seconds, clock)
+
+
+@types.coroutine
+def _resumed(coroutine: Coroutine[Any, Any, T], waiting: Any) -> Generator[Any, Any, T]:
+    """The rest of a coroutine that has already been started and waits for ``waiting``."""
+    while True:
+        try:
+            result = yield waiting
+        except BaseException as error:  # noqa: BLE001  # handed on to where it belongs
+            step, value = coroutine.throw, error
+        else:
+            step, value = coroutine.send, result  # type: ignore[assignment]  # either takes one argument
+        try:
+            waiting = step(value)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]  # a coroutine's value is its T

@@ -1,0 +1,121 @@
+"""
+A generation of plugins: the instances that new calls are served by.
+
+A reload makes a new generation beside the old one and swaps them; calls that are under way keep what they hold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import IService
+
+from pbx.call.exchange import Services
+from pbx.config import ConfigurationError
+from pbx.discovery import verify
+from pbx.handle import Handle
+from pbx.interfaces import ICallerIdentifier, ICallObserver, ICallRouter, IOverflow, IRegistrationPolicy, IShellCommands
+from pbx.mistakes import Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pbx.call.peer import Peer
+    from pbx.config import Loaded
+    from pbx.plugin import Plugin
+    from pbx.service import PbxService
+
+
+class Generation:
+    """
+    Plugins that have been made from one configuration.
+
+    Attributes:
+        instances: By name, in the order in which they are asked.
+        peers: All that they have enlisted.
+        shown: What they want the operator to see once.
+    """
+
+    def __init__(self) -> None:
+        self.instances: dict[str, Any] = {}
+        self.handles: dict[str, Handle] = {}
+        self.shown: list[str] = []
+
+    @classmethod
+    def of(cls, loaded: Loaded, service: PbxService) -> Generation:
+        """
+        Make every plugin of ``loaded``.
+
+        Raises:
+            ConfigurationError: With all that do not come up, or break their promises.
+        """
+        generation = cls()
+        mistakes: list[Mistake] = []
+        for name in loaded.order:
+            mistakes += generation.make(loaded.plugins[name], loaded, service)
+        if mistakes:
+            raise ConfigurationError(mistakes)
+        return generation
+
+    def make(self, plugin: Plugin, loaded: Loaded, service: PbxService) -> list[Mistake]:
+        """Make one plugin; what is wrong with it comes back."""
+        settings = loaded.configuration
+        handle = Handle(
+            plugin.name,
+            service.exchange,
+            reactor=service.reactor,
+            in_thread=service.in_thread,
+            secrets=service.secrets,
+            state_folder=service.state_folder,
+            realm=settings.realm,
+            relay=settings.media.relay,
+            show=self.shown.append,
+        )
+        try:
+            instance = plugin.factory(settings.of(plugin.name), handle)
+        except Exception as error:
+            remedy = "mend it, or name it in [plugins] disabled"
+            return [Mistake(str(plugin.file), "", "", f"{plugin.name} does not come up: {type(error).__name__}: {error}", remedy)]
+        self.instances[plugin.name] = instance
+        self.handles[plugin.name] = handle
+        return verify(plugin, instance)
+
+    @property
+    def peers(self) -> dict[str, Peer]:
+        return {number: peer for handle in self.handles.values() for number, peer in handle.peers.items()}
+
+    def services(self) -> Services:
+        """The groups in which an exchange asks them."""
+        return Services(
+            identifiers=self._providing(ICallerIdentifier),
+            routers=self._providing(ICallRouter),
+            overflows=self._providing(IOverflow),
+            observers=self._providing(ICallObserver),
+            policies=self._providing(IRegistrationPolicy),
+        )
+
+    def shell_commands(self) -> dict[str, Callable[..., Any]]:
+        """What the plugins add to the shell."""
+        commands: dict[str, Callable[..., Any]] = {}
+        for _, instance in self._providing(IShellCommands):
+            commands.update(instance.shell_commands())
+        return commands
+
+    def running(self) -> list[tuple[str, Any]]:
+        """Those that run something."""
+        return self._providing(IService)
+
+    def begin(self, service: PbxService) -> None:
+        """Put this generation into force: new calls are served by it."""
+        exchange = service.exchange
+        exchange.directory.clear()
+        exchange.directory.update(self.peers)
+        exchange.use(self.services())
+        for _, instance in self.running():
+            instance.startService()
+        for text in self.shown:
+            print(text)  # noqa: T201  # shown once, on the screen and in no log
+        self.shown.clear()
+
+    def _providing(self, interface: Any) -> list[tuple[str, Any]]:
+        return [(name, instance) for name, instance in self.instances.items() if interface.providedBy(instance)]

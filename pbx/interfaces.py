@@ -1,0 +1,252 @@
+"""
+The contracts between the exchange and its plugins, and between its layers.
+
+A plugin provides one or more of the first group; `IPbx` is the handle it is given.
+"""
+
+# The methods of a zope Interface have neither self nor a body.
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from twisted.internet.defer import Deferred
+
+    from pbx.call.arrival import Arrival
+    from pbx.call.call import Call
+    from pbx.call.leg import Leg
+    from pbx.call.peer import Caller, Challenge, Peer, Target
+    from pbx.call.record import Record
+    from pbx.call.verdict import Refuse, Verdict
+    from pbx.sdp.description import Description
+
+
+class ICallerIdentifier(Interface):
+    """Says who is calling, before any state exists."""
+
+    def identify(arrival: Arrival) -> Caller | Challenge | None:
+        """
+        Say who sent this request, from tables in memory.
+
+        Returns:
+            `Caller` (trusted by address, or it has proved a password with ``arrival.proves``), `Challenge` (a name of ours
+            that has proved nothing yet), or None: not mine. When nobody knows it, it is challenged all the same, so that
+            a stranger cannot tell which names exist.
+        """
+
+
+class ICallRouter(Interface):
+    """
+    Says where a call goes next.
+
+    Routers are asked in the order of ``[routing] order``, and the first that does
+    not answer `Pass` decides. A failed attempt is not asked about here: see `IOverflow`.
+    """
+
+    async def route(call: Call) -> Verdict:
+        """
+        Decide where ``call`` goes now. It only decides: whatever has an effect happens in applications or when dialling.
+
+        May await anything; the caller has heard only 100 Trying, so after
+        ``[routing] patience`` seconds (default 5.0) the caller gets 504. An exception
+        means 500: a broken router never falls through to an outside line.
+
+        Raises:
+            CancelledError: The caller hung up. Let it through.
+        """
+
+
+class IOverflow(Interface):
+    """Says whether there is anything else to try after a failed attempt; ``call.outcome`` tells how it ended."""
+
+    async def overflow(call: Call) -> Verdict:
+        """
+        Decide what comes after a failed attempt, under the terms of `ICallRouter.route`.
+
+        `Pass`: nothing from me. When nobody has more, the caller gets the best response of the attempts (RFC 3261 §16.7).
+        """
+
+
+class ICallObserver(Interface):
+    """Is told what happens to calls, and cannot alter them. What it raises is logged and goes no further."""
+
+    def call_begun(call: Call) -> None:
+        """A caller has been identified, nothing is routed yet."""
+
+    def call_answered(call: Call) -> None:
+        """The caller is connected to somebody, or to an application."""
+
+    def call_diverted(call: Call, diverter: str, to: str, because: str) -> None:
+        """The call goes on to another number."""
+
+    def call_ended(call: Call, record: Record) -> None:
+        """It is over; ``record`` tells all of it."""
+
+
+class IRegistrationPolicy(Interface):
+    """May refuse a registration."""
+
+    def may_register(aor: str, contact: str, is_new: bool) -> None | Refuse:
+        """
+        Say whether the device ``contact`` may register for ``aor``: a plain function over tables in memory.
+
+        ``is_new`` is False for the refresh of a binding that exists.
+        """
+
+
+class ILocationService(Interface):
+    """Knows where the devices of an address of record are."""
+
+    async def contacts(aor: str) -> list[Target]:
+        """The targets of a number, most wanted first; an expired binding is never among them."""
+
+
+class IApplication(Interface):
+    """Answers a call inside the exchange."""
+
+    async def run(leg: Leg, media: IMediaEnd) -> None:
+        """
+        Serve the answered ``leg``. When it returns, the exchange hangs up; at the caller's BYE it is cancelled.
+
+        Raises:
+            CancelledError: The caller hung up. Let it through.
+        """
+
+
+class IShellCommands(Interface):
+    """Adds commands to the shell."""
+
+    def shell_commands() -> dict[str, Callable[..., Any]]:
+        """Functions by the name under which they can be called; each docstring is its help."""
+
+
+class MediaUnavailable(Exception):
+    """The media plane has no ports left, or cannot be reached: the call gets 503."""
+
+
+class IMediaEnd(Interface):
+    """One leg's end of the media: what that leg's peer sends to, and what we send to it."""
+
+    def play(source: Any) -> None:
+        """Send ``source`` (see `pbx.media.tones`) to the peer until `stop`."""
+
+    def stop() -> None:
+        """Stop playing."""
+
+    def echo() -> None:
+        """Send everything back to the peer that it sends to us."""
+
+    def listen(sink: Callable[[int, bytes, int], None]) -> None:
+        """Give each packet to ``sink(payload_type, payload, timestamp)``."""
+
+
+class IMediaPlane(Interface):
+    """Joins the media of two legs. In this process by default; another engine can stand behind it."""
+
+    def end(
+        call_id: str, *, local_address: str, signalling_address: str, trusted: tuple[str, ...] = (), nat: bool, owner: Any
+    ) -> IMediaEnd:
+        """A new end; nothing is allocated yet."""
+
+    async def offer(offerer: Any, answerer: Any, offer: Description) -> Description:
+        """The offer that ``answerer``'s peer is to get for the one that ``offerer``'s peer has made."""
+
+    async def answer(answerer: Any, offerer: Any, answer: Description) -> Description:
+        """The answer that ``offerer``'s peer is to get for the one that ``answerer``'s peer has made."""
+
+    async def answer_here(end: Any, offer: Description) -> Description:
+        """An answer made by the exchange itself, for an application."""
+
+    async def offer_here(end: Any) -> Description:
+        """An offer made by the exchange itself."""
+
+    def accept_here(end: Any, answer: Description) -> None:
+        """The answer to `offer_here`."""
+
+    def join(a: Any, b: Any) -> None:
+        """What comes in at one goes out at the other."""
+
+    def part(end: Any) -> None:
+        """Undo `join`."""
+
+    def close(end: Any) -> None:
+        """Give everything back. Never waits."""
+
+    def counts(end: Any) -> list[Any]:
+        """A `StreamCounts` for each m-line."""
+
+    def sizes() -> dict[str, int]:
+        """Lengths of the tables."""
+
+
+class IStore(Interface):
+    """What must outlive the process. Every Deferred fires once it is on disk, or fails with `pbx.store.StoreError`."""
+
+    def save_bindings(aor: str, bindings: list[dict[str, Any]]) -> Deferred[None]:
+        """Replace the bindings of ``aor``."""
+
+    def load_bindings() -> Deferred[dict[str, list[dict[str, Any]]]]:
+        """All bindings, by address of record."""
+
+    def begin_record(call_id: str, record: str) -> Deferred[None]:
+        """Note a call that has been answered (JSON), so that a crash does not lose it."""
+
+    def finish_record(call_id: str, record: str) -> Deferred[None]:
+        """Keep the finished record (JSON)."""
+
+    def unfinished_records() -> Deferred[list[tuple[str, str]]]:
+        """Calls that a crash has cut: ``(call_id, record)``."""
+
+    def put(namespace: str, key: str, value: str) -> Deferred[None]:
+        """Keep a JSON value for a plugin; ``namespace`` is its name."""
+
+    def get(namespace: str, key: str) -> Deferred[str | None]:
+        """Read it back."""
+
+    def delete(namespace: str, key: str) -> Deferred[None]:
+        """Forget it."""
+
+    def items(namespace: str) -> Deferred[list[tuple[str, str]]]:
+        """All of a namespace."""
+
+
+class IPbx(Interface):
+    """The handle that a plugin gets: narrow on purpose."""
+
+    clock = Attribute("An ``IReactorTime``.")
+    calls = Attribute("The live calls, by id: a read-only mapping.")
+    location = Attribute("Provides `ILocationService`.")
+    store = Attribute("Provides `IStore`.")
+    log = Attribute("A ``twisted.logger.Logger`` named after the plugin.")
+    language = Attribute('``"en"`` or ``"zh"``: prompts, texts and some defaults follow it.')
+    realm = Attribute("The realm of digest challenges; part of every hash of a password.")
+    relay = Attribute('``"always"`` or ``"never"``: what ``[media] relay`` says.')
+    state_folder = Attribute("The folder of what must outlive the process, a ``pathlib.Path``.")
+
+    def local_time() -> Any:
+        """The wall clock's time of day, a ``datetime.time``, in local time."""
+
+    def originate(first: str, second: str, caller: str | None = None) -> Any:
+        """Ring ``first``; when it answers, ring ``second`` and join them. Returns the `Call`."""
+
+    def listen(description: str, factory: Any) -> Deferred[Any]:
+        """Listen for a stream protocol; ``description`` as Twisted's endpoints have it."""
+
+    def in_thread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Run what would block (a file, a query) outside the loop."""
+
+    def secret(name: str) -> tuple[str, bool]:
+        """A generated password kept under the state folder, and whether it was made just now."""
+
+    def show(text: str) -> None:
+        """Show the operator something once, at the start: it goes to the screen and into no log."""
+
+    def enlist(peers: Mapping[str, Peer]) -> None:
+        """Put numbers into the directory of the exchange: these peers can register, and have rights of their own."""
+
+    def extensions() -> Iterable[str]:
+        """The numbers in the directory."""

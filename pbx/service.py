@@ -1,0 +1,358 @@
+"""
+The composition root: settings and a reactor in, one service out. Nothing else puts the pieces together.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import secrets as randomness
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThreadPool
+
+from pbx.call.b2bua import B2bua
+from pbx.call.exchange import Exchange, Rules
+from pbx.call.location import Location
+from pbx.config import ConfigurationError, Loaded
+from pbx.generation import Generation
+from pbx.log import Log, call_log
+from pbx.media.plane import start as start_media
+from pbx.media.tones import Tone
+from pbx.net.address import Addresses
+from pbx.net.driver import Driver
+from pbx.net.guard import Guard
+from pbx.net.listen import parse_listens
+from pbx.net.randomness import SystemChance
+from pbx.net.timers import keep_monotonic_time
+from pbx.net.tls import TlsError
+from pbx.net.transports import NoTransport, Transports
+from pbx.sip.digest import Challenger
+from pbx.sip.gate import Caps
+from pbx.sip.ids import Ids
+from pbx.sip.invite_session import Stack
+from pbx.sip.timing import Timing
+from pbx.sip.transactions import Transactions
+from pbx.store import Secrets, SqliteStore, StoreError
+from pbx.trace import MessageLog
+
+if TYPE_CHECKING:
+    from pbx.sip.flow import Flow
+    from pbx.sip.ids import Randomness
+
+log = Log(namespace="pbx")
+
+RINGBACK = Tone((425.0,), (1.0, 4.0))
+"""ITU-T E.180: the ringing tone of most of the world."""
+GRACE = 5.0
+"""Seconds that calls get to say good-bye when the server stops."""
+
+
+class SecretKeeper(Protocol):
+    """`pbx.store.Secrets`."""
+
+    def password(self, name: str) -> tuple[str, bool]: ...
+
+    def key(self, name: str) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """
+    What the service stands on, and what a test replaces: everything that touches the world outside.
+
+    Attributes:
+        reactor: Time, threads, listening.
+        wall: Seconds of Unix time.
+        randomness: For identifiers.
+        instance: The id of this process; it begins every identifier.
+        state_folder: Of what must outlive the process.
+        secrets: Gives generated passwords and keys.
+        store: Provides `pbx.interfaces.IStore`.
+        media: Provides `pbx.interfaces.IMediaPlane`.
+        close_media: Closes the media ports.
+        transports: Makes the sockets, given the driver and the addresses.
+        in_thread: Runs a function outside the loop; gives a Deferred of its result.
+    """
+
+    reactor: Any
+    wall: Callable[[], float]
+    randomness: Randomness
+    instance: str
+    state_folder: Path
+    secrets: SecretKeeper
+    store: Any
+    media: Any
+    close_media: Callable[[], None]
+    transports: Callable[[Driver, Addresses], Any]
+    in_thread: Callable[..., Deferred[Any]]
+
+
+def real_parts(loaded: Loaded, reactor: Any) -> Parts:
+    """The parts of a server that runs."""
+    settings = loaded.configuration
+    state_folder = Path(settings.store.path).absolute()
+    plane, loop, ports = start_media(reactor, settings.media, Log(namespace="pbx.media"))
+
+    def close_media() -> None:
+        ports.close()
+        loop.stop()
+
+    def transports(driver: Driver, addresses: Addresses) -> Transports:
+        names = [settings.sip.domain] if settings.sip.domain else []
+        return Transports(reactor, driver, addresses, parse_listens(list(settings.sip.listen)), names=names, keys=state_folder)
+
+    return Parts(
+        reactor=reactor,
+        wall=time.time,
+        randomness=SystemChance(),
+        instance=randomness.token_hex(3),
+        state_folder=state_folder,
+        secrets=Secrets(state_folder),
+        store=SqliteStore(state_folder, reactor, keep_records=settings.store.keep_records),
+        media=plane,
+        close_media=close_media,
+        transports=transports,
+        in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),
+    )
+
+
+class PbxService(MultiService):
+    """
+    The server: everything that the process has, and one exchange.
+
+    Attributes:
+        loaded: The configuration that runs, and its plugins.
+        exchange: The tenant.
+        ready: Fires when what the last process left has been read and calls are served.
+    """
+
+    def __init__(self, loaded: Loaded, parts: Parts) -> None:
+        super().__init__()
+        self.setName("pbx")
+        self.loaded = loaded
+        self.reactor = reactor = parts.reactor
+        settings = loaded.configuration
+        self.state_folder = parts.state_folder
+        self.secrets = parts.secrets
+        self.store = parts.store
+        self.media = parts.media
+        self.close_media = parts.close_media
+        self.wall = parts.wall
+        self.in_thread = parts.in_thread
+        ids = Ids(parts.instance, parts.randomness)
+        self.transactions = Transactions(ids, Timing(), caps=_caps(settings.sip.caps))
+        self.guard = Guard(
+            rate=settings.guard.rate,
+            burst=settings.guard.burst,
+            tries=settings.guard.tries,
+            ban_after=settings.guard.ban_after,
+            ban_for=settings.guard.ban_for,
+            exempt=settings.guard.exempt,
+            log=Log(namespace="pbx.guard"),
+            spared=self._is_spared,
+        )
+        self.driver = Driver(reactor, self.transactions, _NotReady(), Log(namespace="pbx.driver"), self.guard)
+        self.addresses = Addresses(settings.sip.advertise, settings.sip.local_networks or None)
+        self.transports = parts.transports(self.driver, self.addresses)
+        self.exchange = Exchange(
+            rules=rules_of(settings),
+            driver=self.driver,
+            stack=Stack(ids, self.transactions, Timing(), settings.sip.session_timer),
+            media=self.media,
+            store=self.store,
+            clock=reactor,
+            wall=parts.wall,
+            reach=self._reach,
+            ringback=RINGBACK,
+            call_log=call_log,
+            log=log,
+        )
+        self.location = Location(self.exchange.directory, self.store, reactor, parts.wall)
+        self.exchange.location = self.location
+        self.messages = MessageLog(parts.wall)
+        self.driver.taps.append(self.messages.tap)
+        self.generation: Generation
+        self.ready: Deferred[None] = Deferred()
+        self.started_at = 0.0
+
+    # Starting
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind the sockets and make the plugins.
+
+        Raises:
+            SystemExit: With a sentence: a port is taken, the state folder cannot be written, a plugin does not come up.
+        """
+        self.started_at = self.reactor.seconds()
+        settings = self.loaded.configuration
+        try:
+            key = self.secrets.key("nonce")
+            self.challenger = Challenger(key, settings.realm, settings.sip.digest)
+            self.generation = Generation.of(self.loaded, self)
+            self.transports.start()
+        except CannotListenError as error:
+            raise SystemExit(
+                f"pbx: cannot listen on port {error.port} of {error.interface or 'all addresses'}: {error.socketError}; "
+                "end the program that has it, or change [sip] listen"
+            ) from None
+        except (StoreError, ConfigurationError, TlsError, OSError) as error:
+            raise SystemExit(f"pbx: {error}") from None
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Read what the last process has left, then serve."""
+        super().startService()
+        self.generation.begin(self)
+        self.b2bua = B2bua(self.exchange, self.challenger, self.guard, self._is_ours, log)
+        started = Deferred.fromCoroutine(self._start())
+        started.addErrback(self._cannot_start)
+
+    async def _start(self) -> None:
+        await self.store.open()
+        rows = await self.store.load_bindings()
+        restored = self.location.restore(rows, self._flow_again)
+        for call_id, record in await self.store.unfinished_records():
+            await self.store.finish_record(call_id, closed_as_restart(record))
+        self.driver.core = self.b2bua
+        for line in self._welcome(restored):
+            log.info("{line}", line=line)
+        self.ready.callback(None)
+
+    def _cannot_start(self, failure: Any) -> None:
+        if isinstance(failure.value, StoreError | OSError):
+            sentence = failure.getErrorMessage()
+            log.critical("cannot start: {why}", why=sentence)
+            print(f"pbx: cannot start: {sentence}", file=sys.stderr)  # noqa: T201  # the operator is at the prompt
+        else:
+            log.failure("cannot start", failure)
+        self.reactor.stop()
+
+    def _welcome(self, restored: int) -> list[str]:
+        settings = self.loaded.configuration
+        numbers = ", ".join(sorted(self.exchange.directory)) or "none"
+        lines = [
+            f"listening on {', '.join(settings.sip.listen)}; ready after {self.reactor.seconds() - self.started_at:.2f} s",
+            f"extensions: {numbers}; {restored} devices still registered",
+        ]
+        if settings.shell.listen:
+            lines.append(f"shell: {self.shell_command}")
+        return lines
+
+    @property
+    def shell_command(self) -> str:
+        """How the shell is reached."""
+        from pbx.shell import ssh_command
+
+        return str(ssh_command(self.loaded.configuration.shell, self.state_folder))
+
+    # Stopping
+
+    def stopService(self) -> Deferred[None]:
+        """Say good-bye to every call, write what is to be written, close."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if hasattr(self, "b2bua"):
+            self.b2bua.refusing = "shutting down"
+            idle = self.exchange.shut_down("the exchange is shutting down")
+            idle.addTimeout(GRACE, self.reactor, onTimeoutCancel=lambda *_: None)
+            await idle
+        for _, instance in self.generation.running():
+            await maybeDeferred(instance.stopService)
+        await maybeDeferred(super().stopService)
+        self.location.stop()
+        self.driver.stop()
+        self.transports.stop()
+        self.close_media()
+        await self.store.close()
+
+    # What the pieces ask
+
+    def _is_spared(self, address: str) -> bool:
+        """Whether the guard must not ban this address: devices of ours are there, or a peer we trust."""
+        return self.location.is_bound(address)
+
+    def _is_ours(self, host: str) -> bool:
+        return host in self.addresses.own or host == "localhost" or not self.loaded.configuration.sip.domain
+
+    async def _reach(self, address: tuple[str, int, str]) -> Flow | None:
+        host, port, transport = address
+        return self._flow(transport, host, port)
+
+    def _flow_again(self, key: str) -> Flow | None:
+        """The way that a flow's key names, after a restart: a UDP address can be reached again, a connection cannot."""
+        transport, _, rest = key.partition(" ")
+        if transport != "UDP":
+            return None
+        host, _, port = rest.rpartition(" ")[2].rpartition(":")
+        return self._flow("UDP", host.strip("[]"), int(port))
+
+    def _flow(self, transport: str, host: str, port: int) -> Flow | None:
+        try:
+            flow: Flow = self.transports.flow(transport, host, port)
+        except (NoTransport, OSError, ValueError) as error:
+            log.warn("no way to {host}:{port} over {transport}: {why}", host=host, port=port, transport=transport, why=str(error))
+            return None
+        return flow
+
+
+class _NotReady:
+    """The core until the store has been read: whoever comes too early repeats itself."""
+
+    def arrived(self, request: Any, flow: Any) -> None:
+        pass
+
+    def broke(self, user: Any, failure: Any) -> None:
+        log.failure("{user} broke", failure, user=user)
+
+
+def make(loaded: Loaded, reactor: Any) -> PbxService:
+    """The service of ``twistd pbx``."""
+    keep_monotonic_time(reactor)
+    service = PbxService(loaded, real_parts(loaded, reactor))
+    if loaded.configuration.shell.listen:
+        from pbx.shell import ShellService
+
+        ShellService(service).setServiceParent(service)
+    service.ready.addCallback(_tune_collector)
+    return service
+
+
+def _tune_collector(_: None) -> None:
+    """What is there after the start stays: the collector of cycles need not look at it again, nor at every few calls."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def rules_of(settings: Any) -> Rules:
+    """What of the configuration the calls of an exchange need."""
+    return Rules(
+        domain=settings.sip.domain,
+        language=settings.language,
+        ring_timeout=settings.routing.ring_timeout,
+        patience=settings.routing.patience,
+        media_address=settings.media.address,
+    )
+
+
+def closed_as_restart(record: str) -> str:
+    """The record of a call that a crash has cut."""
+    values = json.loads(record)
+    values.update(outcome="restart", reason="the server was restarted", ended=values.get("answered", 0.0))
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def _caps(settings: Any) -> Caps:
+    return Caps(**{name: getattr(settings, name) for name in type(settings).model_fields if name in Caps.__dataclass_fields__})

@@ -1,0 +1,1 @@
+"""The media plane, in virtual time and, in `test_sockets`, on loopback."""
