@@ -91,11 +91,12 @@ async def demonstrate(*, seconds: float, video: bool) -> bool:
             _say(f"{BOB} hears {await _hear(ringing, BOB_HZ, ALICE_HZ)}")
             if video:
                 _say(f"pictures: {await call.frames()} at {ALICE}, {await ringing.frames()} at {BOB}")
+            [shown] = await asyncio.to_thread(exchange.shell_json, "calls().json()")
             await call.hang_up()
             await ringing.closed()
             _say(f"{ALICE} hung up; the call as the exchange saw it (ladder in its shell):")
             _say()
-            _say(await asyncio.to_thread(exchange.shell, f"ladder({await call.call_id()!r})"))
+            _say(await asyncio.to_thread(exchange.shell, f"ladder({shown['id']!r})"))
             return min(heard) > FULL / 2
         finally:
             await phones.close()

@@ -20,6 +20,7 @@ from pbx.mistakes import Mistake
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pbx.call.exchange import Exchange
     from pbx.call.peer import Peer
     from pbx.config import Loaded
     from pbx.plugin import Plugin
@@ -106,16 +107,19 @@ class Generation:
         return self._providing(IService)
 
     def begin(self, service: PbxService) -> None:
-        """Put this generation into force: new calls are served by it."""
-        exchange = service.exchange
-        exchange.directory.clear()
-        exchange.directory.update(self.peers)
-        exchange.use(self.services())
+        """Put this generation into force, and start what runs something."""
+        self.serve(service.exchange)
         for _, instance in self.running():
             instance.startService()
         for text in self.shown:
             print(text)  # noqa: T201  # shown once, on the screen and in no log
         self.shown.clear()
+
+    def serve(self, exchange: Exchange) -> None:
+        """From now on new calls are served by this generation."""
+        exchange.directory.clear()
+        exchange.directory.update(self.peers)
+        exchange.use(self.services())
 
     def _providing(self, interface: Any) -> list[tuple[str, Any]]:
         return [(name, instance) for name, instance in self.instances.items() if interface.providedBy(instance)]

@@ -201,6 +201,9 @@ class IStore(Interface):
     def unfinished_records() -> Deferred[list[tuple[str, str]]]:
         """Calls that a crash has cut: ``(call_id, record)``."""
 
+    def records(limit: int = 100, before: int | None = None) -> Deferred[list[tuple[int, str, str]]]:
+        """Finished calls, newest first: ``(id, call_id, record)``; ``before``: only those with a smaller id."""
+
     def put(namespace: str, key: str, value: str) -> Deferred[None]:
         """Keep a JSON value for a plugin; ``namespace`` is its name."""
 

@@ -36,6 +36,7 @@ from pbx.net.randomness import SystemChance
 from pbx.net.timers import keep_monotonic_time
 from pbx.net.tls import TlsError
 from pbx.net.transports import NoTransport, Transports
+from pbx.reload import OnHangUp, Reloads
 from pbx.sip.digest import Challenger
 from pbx.sip.gate import Caps
 from pbx.sip.ids import Ids
@@ -44,6 +45,7 @@ from pbx.sip.timing import Timing
 from pbx.sip.transactions import Transactions
 from pbx.store import Secrets, SqliteStore, StoreError
 from pbx.trace import MessageLog
+from pbx.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from pbx.sip.flow import Flow
@@ -82,6 +84,7 @@ class Parts:
         close_media: Closes the media ports.
         transports: Makes the sockets, given the driver and the addresses.
         in_thread: Runs a function outside the loop; gives a Deferred of its result.
+        watches: Whether the watchdog runs; a test in virtual time has no loop to watch.
     """
 
     reactor: Any
@@ -95,6 +98,7 @@ class Parts:
     close_media: Callable[[], None]
     transports: Callable[[Driver, Addresses], Any]
     in_thread: Callable[..., Deferred[Any]]
+    watches: bool = True
 
 
 def real_parts(loaded: Loaded, reactor: Any) -> Parts:
@@ -181,7 +185,9 @@ class PbxService(MultiService):
         self.exchange.location = self.location
         self.messages = MessageLog(parts.wall)
         self.driver.taps.append(self.messages.tap)
+        self.watches = parts.watches
         self.generation: Generation
+        self.reloads = Reloads(self)
         self.ready: Deferred[None] = Deferred()
         self.started_at = 0.0
 
@@ -225,8 +231,12 @@ class PbxService(MultiService):
         for call_id, record in await self.store.unfinished_records():
             await self.store.finish_record(call_id, closed_as_restart(record))
         self.driver.core = self.b2bua
+        self.watchdog = Watchdog(self.reactor, self._shed, self.transports.own_udp)
+        if self.watches:
+            self.watchdog.setServiceParent(self)
         for line in self._welcome(restored):
             log.info("{line}", line=line)
+        self.watchdog.supervisor.say("READY=1")
         self.ready.callback(None)
 
     def _cannot_start(self, failure: Any) -> None:
@@ -290,6 +300,10 @@ class PbxService(MultiService):
         host, port, transport = address
         return self._flow(transport, host, port)
 
+    def _shed(self, reason: str) -> None:
+        """Refuse new calls for ``reason``, or with "" take them again."""
+        self.b2bua.refusing = reason
+
     def _flow_again(self, key: str) -> Flow | None:
         """The way that a flow's key names, after a restart: a UDP address can be reached again, a connection cannot."""
         transport, _, rest = key.partition(" ")
@@ -325,6 +339,7 @@ def make(loaded: Loaded, reactor: Any) -> PbxService:
         from pbx.shell import ShellService
 
         ShellService(service).setServiceParent(service)
+    OnHangUp(service).setServiceParent(service)
     service.ready.addCallback(_tune_collector)
     return service
 

@@ -130,14 +130,24 @@ class Extensions:
             return trusted
         username = arrival.username
         if not username:
-            return None
+            return self._challenge(arrival.claimed)
         algorithms = self._accepted.get(username)
         if not arrival.proves(self._secrets.get(username), algorithms):
-            return Challenge(algorithms=algorithms)
+            return self._challenge(username)
         if algorithms is None and arrival.algorithm == "SHA-256":
             # It can do better than MD5, so nobody gets to try MD5 in its name any more (RFC 8760 §2.4).
             self._accepted[username] = ("SHA-256",)
         return self._callers[username]
+
+    def _challenge(self, number: str) -> Challenge | None:
+        """
+        What is offered to whoever claims to be ``number``: the algorithms of its own, if the file names some.
+
+        Old phones stop at an algorithm that they do not know. What an extension has proved does not show here, or a stranger
+        could tell by it which extensions there are.
+        """
+        extension = self._settings.get(number)
+        return Challenge(algorithms=extension.digest) if extension is not None and extension.digest else None
 
     async def route(self, call: Call) -> Verdict:
         """Ring the devices of the called extension; without any it is unreachable."""

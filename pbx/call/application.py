@@ -13,7 +13,6 @@ from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip.session_events import Acknowledged, Asked, Closed, End, Offered
 
 if TYPE_CHECKING:
-
     from twisted.python.failure import Failure
 
     from pbx.call.leg import Leg

@@ -9,7 +9,7 @@ from pbx.sip.errors import ParseError
 from pbx.sip.uri import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from pbx.sip.digest import Challenger, Credentials, Ha1s
     from pbx.sip.flow import Flow
@@ -56,7 +56,7 @@ class Arrival:
         """The digest algorithm of its credentials, such as ``"SHA-256"``; "" if it has none."""
         return self._credentials.algorithm if self._credentials is not None else ""
 
-    def proves(self, secret: Ha1s | None, algorithms: Iterable[str] | None = None) -> bool:
+    def proves(self, secret: Ha1s | None, algorithms: Sequence[str] | None = None) -> bool:
         """
         Say whether the credentials prove ``secret`` (RFC 7616 §3.4.1), by one of ``algorithms`` if they are named.
 

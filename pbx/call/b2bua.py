@@ -106,6 +106,7 @@ class B2bua:
                 self._answer(request, flow, 481)
             return
         self._guard.proved(flow.remote[0])
+        flow.proven = True
         now = self._driver.now()
         if request.method == "ACK":
             self._driver.carry_out(session.acknowledged(request, now))

@@ -10,10 +10,11 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from pbx.call.leg import reason_value
 from pbx.call.media_path import carry_answer, carry_offer, join, read
+from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip import build
 from pbx.sip.invite_session import State
-from pbx.sip.session_events import Acknowledged, Asked, Closed, End, OfferAnswered, Offered, OfferRefused, Replied
+from pbx.sip.session_events import Acknowledged, Asked, Closed, End, OfferAnswered, OfferCancelled, Offered, OfferRefused, Replied
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _CARRIED = ("Info-Package", "Content-Disposition")
 """Header fields of INFO and MESSAGE that go across; all others are ours or nobody's."""
+_OURS_ALONE = (401, 407)
+"""A challenge to us is none to the other leg, which could not answer it."""
 
 
 class Bridge:
@@ -85,13 +88,16 @@ class Bridge:
             case Closed():
                 self._closed(leg, event)
             case Acknowledged():
-                self._run(self._acknowledged(leg, event))
+                if self._owes_ack is not None or self._held is not None:
+                    self._run(self._acknowledged(leg, event))
             case Offered():
                 self._run(self._offered(leg, event))
             case OfferAnswered():
                 self._run(self._answered(leg, event))
             case OfferRefused():
                 self._refused(leg, event.status)
+            case OfferCancelled():
+                self._withdrawn(leg)
             case Asked():
                 self._asked(leg, event)
             case Replied():
@@ -129,12 +135,16 @@ class Bridge:
             self._asking = leg
             try:
                 text = await carry_offer(leg, other, offer)
-            except OfferAnswerError:
+            except (OfferAnswerError, MediaUnavailable):
                 leg.negotiation.offer_refused()
                 raise
         except OfferAnswerError as error:
             self._asking = None
             leg.refuse_offer(error.status)
+            return
+        except MediaUnavailable:
+            self._asking = None
+            leg.refuse_offer(503, "Retry-After: 5\r\n")
             return
         other.offer(text)
 
@@ -169,7 +179,14 @@ class Bridge:
         for one in (asking, leg):
             if not one.negotiation.may_offer:
                 one.negotiation.offer_refused()
-        asking.refuse_offer(status)
+        asking.refuse_offer(status if 400 <= status and status not in _OURS_ALONE else 488)
+
+    def _withdrawn(self, leg: Leg) -> None:
+        """``leg`` has taken its offer back: so do we (RFC 3261 §9.2), and no other is carried before the far one has said its word."""
+        if self._held is not None and self._held[0] is leg:
+            self._held = None
+        elif self._asking is leg:
+            self._other(leg).cancel_offer()
 
     async def _acknowledged(self, leg: Leg, event: Acknowledged) -> None:
         owes, self._owes_ack = self._owes_ack, None
@@ -200,7 +217,7 @@ class Bridge:
 
     def _replied(self, event: Replied) -> None:
         leg, transaction = event.token
-        leg.reply(transaction, event.status)
+        leg.reply(transaction, event.status if event.status not in _OURS_ALONE else 500)
 
     def _run(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
         Deferred.fromCoroutine(coroutine).addErrback(self._broke)

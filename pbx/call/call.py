@@ -45,6 +45,7 @@ class Call:
         rights: Whose rights decide what may be dialled: the caller's, after a diversion the diverter's.
         shown: The number shown to the called party.
         trace: Every verdict.
+        hops_left: Max-Forwards of what is sent on (RFC 3261 §16.6 step 3): so a loop through other servers ends.
         reason: Why it ended, in words.
         reason_header: The value of the Reason header that goes to those who still ring; "" for none.
         explaining: True for a rehearsal by `explain`: nobody is rung.
@@ -52,7 +53,7 @@ class Call:
 
     __slots__ = (
         "_random", "answered_at", "begun_at", "call_id", "called", "caller", "cancelled", "dialled", "exchange", "explaining",
-        "hops", "legs", "log", "outcome", "phase", "reason", "reason_header", "rights", "ring_at_most", "shown", "status", "talk_at_most", "task", "trace",
+        "hops", "hops_left", "legs", "log", "outcome", "phase", "reason", "reason_header", "rights", "ring_at_most", "shown", "status", "talk_at_most", "task", "trace",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, call_id: str, caller: Caller, called: str, log: Any) -> None:
@@ -64,6 +65,7 @@ class Call:
         self.dialled = self.called = called
         self.outcome: Outcome | None = None
         self.hops = 0
+        self.hops_left = 70
         self.trace = Trace()
         self.legs: list[Leg] = []
         self.log = log

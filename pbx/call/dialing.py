@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from pbx.call.leg import Leg, reason_value
 from pbx.call.verdict import Outcome
+from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip import build
 from pbx.sip.session_events import Answered, Asked, Closed, Offered, Progressed, Refused
@@ -81,7 +82,7 @@ class Attempt:
                     await self._start(target)
                 if self._ringing and self._winner is None:
                     await self._until_settled(seconds)
-                if self._winner is not None:
+                if self._winner is not None or any(status >= 600 for status, _, _ in self._failures):
                     break
                 self._stop_ringing("")
         finally:
@@ -213,8 +214,8 @@ class Attempt:
     def _broke(self, failure: Failure) -> None:
         if isinstance(failure.value, CancelledError):
             return
-        if isinstance(failure.value, OfferAnswerError):
-            self._call.log.warn("early media not passed on: {why}", why=failure.value.why)
+        if isinstance(failure.value, OfferAnswerError | MediaUnavailable):
+            self._call.log.warn("early media not passed on: {why}", why=str(failure.value))
             return
         self._call.log.failure("ringing broke", failure)
         self._call.hang_up("an error in the exchange")

@@ -147,6 +147,7 @@ class Exchange:
     def begin(self, request: Request, flow: Flow, caller: Caller, called: str) -> Call:
         """A caller has been identified: make the call and let it live."""
         call = self._new_call(caller, called)
+        call.hops_left = min(max_forwards(request), 70) - 1
         leg = Leg.incoming(call, request, flow)
         leg.trying()
         call.log.info("{caller} calls {called}", caller=caller.number, called=called)
@@ -233,7 +234,7 @@ class Exchange:
         self.idle = Deferred()
         for call in list(self.calls.values()):
             call.hang_up(why)
-        if not self.calls:
+        if not self.calls and not self.idle.called:
             self.idle.callback(None)
         return self.idle
 
@@ -302,3 +303,9 @@ class Exchange:
 
     def _broke(self, failure: Failure, call: Call) -> None:
         call.log.failure("call {call_id} broke", failure, call_id=call.call_id)
+
+
+def max_forwards(request: Request) -> int:
+    """How often ``request`` may still be sent on; the gate has seen to its form."""
+    text = request.first("max-forwards")
+    return int(text) if text is not None and text.isdecimal() else 70

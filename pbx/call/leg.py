@@ -127,7 +127,9 @@ class Leg:
     def invite(self, from_: str, to: str, sdp: str | None, extra: str = "", routes: str = "") -> None:
         """Ring the target."""
         assert isinstance(self.session, OutgoingSession)
-        self._driver.carry_out(self.session.invite(self.uri, self.flow, from_, to, sdp, self._driver.now(), extra, routes))
+        self._driver.carry_out(
+            self.session.invite(self.uri, self.flow, from_, to, sdp, self._driver.now(), extra, routes, self.call.hops_left)
+        )
 
     def acknowledge(self, sdp: str | None) -> None:
         self._driver.carry_out(self.session.acknowledge(sdp, self._driver.now()))
@@ -135,6 +137,10 @@ class Leg:
     def offer(self, sdp: str | None) -> None:
         """Propose a change; ends in `OfferAnswered` or `OfferRefused`."""
         self._driver.carry_out(self.session.offer(sdp, self._driver.now()))
+
+    def cancel_offer(self) -> None:
+        """Take it back."""
+        self._driver.carry_out(self.session.cancel_offer(self._driver.now()))
 
     def accept_offer(self, sdp: str | None) -> None:
         self._driver.carry_out(self.session.accept_offer(sdp, self._driver.now()))

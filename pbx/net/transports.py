@@ -92,6 +92,14 @@ class Transports:
             self.stop()
             raise
 
+    @property
+    def own_udp(self) -> tuple[str, int] | None:
+        """Where our first UDP port can be reached from this host; None: there is none."""
+        if not self.udp:
+            return None
+        host, port = self.udp[0].address[:2]
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104  # only compared
+
     def stop(self) -> None:
         """Close everything."""
         for port in self.udp:

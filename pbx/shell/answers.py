@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from pbx.log import escaped
 
@@ -134,15 +135,12 @@ class Later(Deferred[Any]):
 def settled(waited_for: Deferred[Any]) -> Any:
     """The result itself where it is there already, else a `Later`; a failure that is there already is raised."""
     results: list[Any] = []
-    failures: list[Any] = []
-    waited_for.addCallbacks(results.append, failures.append)
-    if failures:
-        failures[0].raiseException()
-    if results:
-        return results[0]
-    # The result goes past the probes above: they hand on what they have been given.
-    waited_for.addCallback(lambda _: failures[0] if failures else results[0])
-    return Later.of(waited_for)
+    waited_for.addBoth(results.append)
+    if not results:
+        return Later.of(waited_for.addCallback(lambda _: results[0]))  # a Failure is raised again by being returned
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    return results[0]
 
 
 def answer_of(value: Any) -> Any:

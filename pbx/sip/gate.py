@@ -55,7 +55,7 @@ class Fault:
 
 
 # RFC 3261 §8.1.1. Max-Forwards may be missing (RFC 2543; RFC 4475 §3.4.1).
-_NEEDED: Final = ("call-id", "cseq", "from", "to", "via")
+_NEEDED: Final = frozenset(("call-id", "cseq", "from", "to", "via"))
 _ONCE: Final = ("call-id", "cseq", "from", "to", "max-forwards", "content-length", "content-type")
 # RFC 3261 §20.22
 _HOPS: Final = {str(hops): hops for hops in range(256)}
@@ -92,6 +92,10 @@ def _check_request(request: Request, caps: Caps) -> Fault | None:
         return Fault(513)
     try:
         _check_common(request, caps)
+        if "contact" in request.headers:
+            _check_contacts(request, caps)
+        if "record-route" in request.headers:
+            request.record_routes  # noqa: B018
         if request.cseq.method != request.method:
             return Fault(400, "CSeq method differs from the request's")
         if grammar.PLAIN_URI.fullmatch(request.target) is None:
@@ -114,16 +118,21 @@ def check_response(response: Response, caps: Caps = DEFAULT_CAPS) -> bool:
     """
     if response.version != "SIP/2.0" or response.flaw or not 100 <= response.status <= 699 or response.size > caps.message:
         return False
-    for name in ("contact", "record-route"):
-        if name in response.headers:
-            try:
-                _ = response.contacts if name == "contact" else response.record_routes
-            except ParseError:
-                del response.headers[name]
+    headers = response.headers
     try:
         _check_common(response, caps)
+        if "contact" in headers:
+            try:
+                _check_contacts(response, caps)
+            except ParseError:
+                del headers["contact"]
     except (ParseError, _Refused):
         return False
+    if "record-route" in headers:
+        try:
+            response.record_routes  # noqa: B018
+        except ParseError:
+            del headers["record-route"]
     return True
 
 
@@ -141,9 +150,8 @@ def _check_common(message: Message, caps: Caps) -> None:
         raise _Refused("Too many header lines")
     if message.line_length > caps.line:
         raise _Refused("A header line that is too long")
-    for name in _NEEDED:
-        if name not in headers:
-            raise _Refused(f"Missing {_CALLED[name]}")
+    if not headers.keys() >= _NEEDED:
+        raise _Refused(f"Missing {next(name for name in _CALLED.values() if name.lower() in _NEEDED and name.lower() not in headers)}")
     if message.header_count != len(headers):
         _check_repeated(message, caps)
     if "content-length" in headers:
@@ -167,10 +175,6 @@ def _check_common(message: Message, caps: Caps) -> None:
         message.to_tag = message.to.tag
     else:
         message.to_tag = found[1] or ""
-    if "contact" in headers:
-        _check_contacts(message, caps)
-    if "record-route" in headers:
-        message.record_routes  # noqa: B018
 
 
 def _check_repeated(message: Message, caps: Caps) -> None:
@@ -191,8 +195,8 @@ def _check_length(message: Message, text: str) -> None:
 
 def _check_via(message: Message, caps: Caps) -> None:
     vias = message.headers["via"]
-    plain = grammar.PLAIN_VIA.fullmatch(vias[0])
-    if (plain[4] or plain[7] if plain is not None else message.via.branch) == COOKIE:
+    plain = message.plain_via = grammar.PLAIN_VIA.fullmatch(vias[0])
+    if (message.via.branch if plain is None else plain[4]) == COOKIE:
         # RFC 4475 §3.2.1: it promises a unique branch and has none.
         raise ParseError("Via", "expected a branch after the magic cookie", vias[0])
     if plain is None and "," in "".join(vias) and len(message.all("via")) > caps.vias:

@@ -96,13 +96,18 @@ CALL_ID: Final = re.compile(r"[^\x00-\x20\x7f]++")
 # What nearly every message looks like. These say less than the expressions above,
 # never more: text that matches them parses, so the gate can let it through without
 # making values that perhaps nobody asks for.
+_PLAIN_PORT = r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])(?![0-9])"
 _PLAIN_URI = (
-    r"sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]++@)?+[A-Za-z0-9.\-]++(?::[0-9]{1,4}+)?+"
+    rf"sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]++@)?+[A-Za-z0-9.\-]++(?::{_PLAIN_PORT})?+"
     r"(?:;[A-Za-z0-9\-_.]++(?:=[A-Za-z0-9\-_.~]++)?+)?+"
 )
 PLAIN_URI: Final = re.compile(_PLAIN_URI)
 PLAIN_ADDRESS: Final = re.compile(rf'(?:"[^"\\]*+" ?+|[A-Za-z0-9_. \-]++)?+<{_PLAIN_URI}>(?:;tag=([A-Za-z0-9\-.!%*_+`\'~]++))?+')
+# A branch, and before or after it, each once at most, what is asked for and written by servers (RFC 3581 §4).
+_RPORT = r"(;rport(=[0-9]{1,5}+)?+)?+"
+_RECEIVED = r"(;received=[0-9A-Fa-f.:]++)?+"
 PLAIN_VIA: Final = re.compile(
-    r"SIP/2\.0/([A-Z]++) ([A-Za-z0-9.\-]++)(?::([0-9]{1,4}+)(?![0-9]))?+"
-    r"(?:;branch=([A-Za-z0-9\-.!%*_+`'~]++)(;rport)?+|(;rport);branch=([A-Za-z0-9\-.!%*_+`'~]++))"
+    rf"SIP/2\.0/[A-Z]++ ([A-Za-z0-9.\-]++)(?::{_PLAIN_PORT})?+"
+    rf"{_RPORT};branch=({_WORD}++)(?(2)|{_RPORT}){_RECEIVED}(?(2)|(?(5)|{_RPORT}))"
 )
+"""Groups: 1 host, 4 branch, 7 received; one of 2, 5, 8 is rport and the next group its value."""

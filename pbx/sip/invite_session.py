@@ -15,6 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pbx.sip import build
+from pbx.sip.client_transaction import InviteClientTransaction
 from pbx.sip.effects import Arm, Cause, Effect, Notify, Send
 from pbx.sip.session_events import (
     Acknowledged,
@@ -22,6 +23,7 @@ from pbx.sip.session_events import (
     Closed,
     End,
     OfferAnswered,
+    OfferCancelled,
     Offered,
     OfferRefused,
     Replied,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 SDP = "application/sdp"
 METHODS = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, MESSAGE"
+EXTENSIONS = ("timer",)
+"""Option tags that a request within a dialog may require of us (§8.2.2.3)."""
 CAPABILITIES = build.lines(("Allow", METHODS), ("Supported", "timer"))
 """What we can do, in every INVITE and in every 2xx to one (§13.2.1, §13.3.1.4)."""
 
@@ -154,6 +158,11 @@ class InviteSession:
         transaction, self._offer_in = self._offer_in, None
         return [] if transaction is None else self._respond(transaction, status, now, extra)
 
+    def cancel_offer(self, now: float) -> list[Effect]:
+        """Take our re-INVITE back; it still ends in `OfferRefused`, or `OfferAnswered` if that was faster (§9.1)."""
+        transaction = self._offer_out
+        return transaction.cancel(now) if isinstance(transaction, InviteClientTransaction) else []
+
     def acknowledge(self, sdp: str | None, now: float) -> list[Effect]:
         """Send the ACK to a 2xx that carried an offer, with its answer (§13.2.2.4)."""
         if self._ack is None or self._ack[1] is not None or self.dialog is None:
@@ -187,7 +196,7 @@ class InviteSession:
             return self._close(End.LOCAL, "", keep_dialog=True)
         if self.state is not State.CONFIRMED:
             return []
-        return self._bye(now, extra) + self._close(End.LOCAL)
+        return self._close(End.LOCAL, keep_dialog=True) + self._bye(now, extra)
 
     # What arrives.
 
@@ -195,18 +204,25 @@ class InviteSession:
         """A request within the dialog, other than ACK."""
         transaction = self._stack.transactions.serve(request, flow, self, now)
         if self.dialog is None or self.state is State.TERMINATED:
-            if self._bye_lines is not None and request.method == "BYE":  # they were quicker than our BYE that waits for the ACK
-                return self._respond(transaction, 200, now) + self._forget()
-            return self._respond(transaction, 481, now)
+            if request.method != "BYE" or self.dialog is None:
+                return self._respond(transaction, 481, now)
+            # Both hang up at once (RFC 5407 §3.2.2). If ours still waits for the ACK, theirs makes it superfluous.
+            effects = self._respond(transaction, 200, now)
+            return effects + self._forget() if self._bye_lines is not None else effects
         if not self.dialog.in_order(request):
             return self._respond(transaction, 500, now, "Retry-After: 1\r\n")
         if not self.dialog.flow.alive:
             # The device has come back on a new connection (RFC 5626 §4.3): follow it.
             self.dialog.flow = flow
         method = request.method
+        unsupported = [tag for tag in request.all("require") if tag.lower() not in EXTENSIONS] if "require" in request.headers else []
+        if unsupported:
+            return self._respond(transaction, 420, now, build.lines(("Unsupported", ", ".join(unsupported))))
         if method == "BYE":
             return self._byed(transaction, now)
         if method in ("INVITE", "UPDATE"):
+            if request.body and request.sdp is None:
+                return self._respond(transaction, 415, now, build.lines(("Accept", SDP)))
             return self._offered(transaction, now)
         if method == "OPTIONS":
             return self._respond(transaction, 200, now, CAPABILITIES)
@@ -222,7 +238,7 @@ class InviteSession:
             return []
         self._answer = None
         if self._bye_lines is not None:
-            return self._bye(now, self._bye_lines) + self._forget()
+            return self._bye(now, self._bye_lines)
         if self.state is State.ANSWERED:
             self.state = State.CONFIRMED
         return self._rearm() + self._tell(Acknowledged(request.sdp))
@@ -231,6 +247,8 @@ class InviteSession:
         """A response to our re-INVITE, UPDATE or BYE."""
         status = response.status
         if transaction is not self._offer_out:
+            if transaction.request.method == "BYE" and status >= 200:
+                return self._forget()
             return self._again(transaction, response)
         if status < 200:
             return []
@@ -247,7 +265,7 @@ class InviteSession:
         effects = self._rearm()
         if transaction.request.method == "INVITE":
             self._ack = (transaction.request.cseq, None)
-            if self._offers:
+            if self._offers or self.state is State.TERMINATED:
                 effects += self._send_ack(transaction.request.cseq, None)
         if self._refreshing:
             self._refreshing = False
@@ -259,14 +277,14 @@ class InviteSession:
         if transaction is not self._offer_in:
             return []
         self._offer_in = None
-        return self._respond(transaction, 487, now)
+        return self._respond(transaction, 487, now) + self._tell(OfferCancelled())
 
     def transaction_ended(self, transaction: Any, cause: Cause, now: float) -> list[Effect]:
         """A request of ours has gone unanswered (§12.2.1.2: that ends the dialog)."""
         if transaction is self._offer_out and cause is not Cause.DONE:
             self._offer_out = None
             return self._offer_failed(408 if cause is Cause.TIMEOUT else 503)
-        return []
+        return self._forget() if transaction.request.method == "BYE" and self.state is State.TERMINATED else []
 
     def wake(self, now: float) -> list[Effect]:
         """Repeat the 2xx until the ACK is there (§13.3.1.4); refresh the session, or end it when nobody does (RFC 4028 §10)."""
@@ -277,7 +295,7 @@ class InviteSession:
             case Due.REFRESH:
                 effects += self._refresh(now)
             case Due.EXPIRED if self.state is not State.TERMINATED:
-                effects += self._bye(now, "") + self._close(End.EXPIRED)
+                effects += self._close(End.EXPIRED, keep_dialog=True) + self._bye(now, "")
         return effects + self._rearm()
 
     # The pieces.
@@ -333,8 +351,8 @@ class InviteSession:
         if now >= self._give_up_at:
             self._answer = None
             if self._bye_lines is not None:
-                return self._bye(now, self._bye_lines) + self._forget()
-            return self._bye(now, "") + self._close(End.NO_ACK)
+                return self._bye(now, self._bye_lines)
+            return self._close(End.NO_ACK, keep_dialog=True) + self._bye(now, "")
         self._interval = min(self._interval * 2, self._stack.timing.t2)
         self._resend_at = min(now + self._interval, self._give_up_at)
         return [Send(self.dialog.flow, self._answer)]
@@ -391,18 +409,21 @@ class InviteSession:
         return effects + self._close(End.REMOTE, transaction.request.first("reason") or "")
 
     def _refuse_pending(self, now: float) -> list[Effect]:
-        """What is still unanswered gets 487 when the dialog ends (§15.1.2)."""
+        """What is still unanswered when the dialog ends: theirs gets 487 (§15.1.2), ours CANCEL, or it might wait for ever."""
         transaction, self._offer_in = self._offer_in, None
-        return [] if transaction is None else self._respond(transaction, 487, now)
+        effects = [] if transaction is None else self._respond(transaction, 487, now)
+        return effects + self.cancel_offer(now)
 
     def _bye(self, now: float, extra: str) -> list[Effect]:
         assert self.dialog is not None
         effects = self._refuse_pending(now)
         if self._ack is not None and self._ack[1] is None:
             effects += self._send_ack(self._ack[0], None)  # the 2xx with an offer that nobody will answer now
+        self._bye_lines = None
         request = self.dialog.request("BYE", self._stack.ids, extra)
-        _, sent = self._stack.transactions.request(request, self.dialog.flow, None, now)
-        return effects + sent
+        # The dialog stays known until the BYE is answered, so that one of theirs that crosses it gets its 200.
+        _, sent = self._stack.transactions.request(request, self.dialog.flow, self, now)
+        return effects + sent + self._rearm()
 
     def _close(self, end: End, reason: str = "", *, keep_dialog: bool = False) -> list[Effect]:
         effects = self._tell(Closed(end, reason))
@@ -434,7 +455,7 @@ class _Question:
             return []
         effects = self._session._tell(Replied(self._token, response.status, response))
         if response.status in (408, 481):
-            effects += self._session._close(End.GONE)
+            effects += self._session._refuse_pending(now) + self._session._close(End.GONE)
         return effects
 
     def transaction_ended(self, transaction: ClientTransaction, cause: Cause, now: float) -> list[Effect]:

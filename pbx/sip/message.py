@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pbx.sip import grammar
@@ -79,6 +78,7 @@ class Message:
         "header_count",
         "headers",
         "line_length",
+        "plain_via",
         "record_routes",
         "sdp",
         "size",
@@ -105,6 +105,9 @@ class Message:
 
     via_read: bool
     """Whether `via` or `vias` has been asked for; spares `Request.stamp` to look."""
+
+    plain_via: re.Match[str] | None
+    """How the first Via line matches `pbx.sip.grammar.PLAIN_VIA`; None if it does not."""
 
     cseq: CSeq
     """The CSeq (RFC 3261 §20.16)."""
@@ -142,8 +145,10 @@ class Message:
     def forget(self, *names: str) -> None:
         """Have typed values parsed anew at the next access, after a change to `headers`."""
         for name in names:
-            with suppress(AttributeError):  # nobody has asked yet
+            try:
                 delattr(self, name)
+            except AttributeError:  # nobody has asked yet
+                continue
 
     def first(self, name: str) -> str | None:
         """The first value of a header (``name`` long and lower case), None if it is not there."""
@@ -220,6 +225,7 @@ _LAZY: Final[dict[str, Callable[[Any], Any]]] = {
     "vias": _all_vias,
     "contacts": lambda message: parse_contacts(message.headers.get("contact", ())),
     "record_routes": lambda message: parse_addresses(message.headers.get("record-route", ()), "Record-Route"),
+    "plain_via": lambda message: grammar.PLAIN_VIA.fullmatch(message.headers.get("via", [""])[0]),
     "sdp": lambda message: sdp_of(message.first("content-type") or "", message.body) if message.body else None,
     "uri": lambda request: parse_uri(request.target),
 }
@@ -259,18 +265,19 @@ class Request(Message):
             host: Source address of the packet, IPv6 without brackets.
             port: Its source port.
         """
-        line = self.headers.get("via", [""])[0]
-        plain = grammar.PLAIN_VIA.fullmatch(line)
-        if plain is not None:
+        plain = self.plain_via
+        if plain is not None and not (plain[3] or plain[6] or plain[7] or plain[9]):
             # The usual case, without a parse: there is nothing to take out, so only add.
-            at = max(plain.end(5), plain.end(6))
+            line = plain.string
+            at = max(plain.end(2), plain.end(5), plain.end(8))
             if at >= 0:
                 self.headers["via"][0] = f"{line[:at]}={port}{line[at:]};received={host}"
-            elif plain[2].lower() != host:
+            elif plain[1].lower() != host:
                 self.headers["via"][0] = f"{line};received={host}"
             else:
                 return
             self.echo = None
+            del self.plain_via
             if self.via_read:
                 self.forget("via", "vias")
             return
@@ -288,9 +295,10 @@ class Request(Message):
             parameters["rport"] = str(port)
         if asked or not same:
             parameters["received"] = host
-        self.headers["via"][0] = ", ".join([str(via), *split_list(line)[1:]])
+        lines = self.headers["via"]
+        lines[0] = ", ".join([str(via), *split_list(lines[0])[1:]])
         self.echo = None
-        self.forget("vias")
+        self.forget("vias", "plain_via")
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.target}>"
@@ -379,6 +387,8 @@ def _split_headers(lines: list[str]) -> dict[str, list[str]] | None:
 
 
 def _start(line: str, headers: dict[str, list[str]], body: bytes) -> Request | Response:
+    if line[:8] == "SIP/2.0 " and line[11:12] == " " and line[8:11].isdigit() and line.isascii():
+        return Response(int(line[8:11]), line[12:], headers, body)
     if line[-8:] == " SIP/2.0":
         method, _, target = line[:-8].partition(" ")
         if method in _METHODS and target and " " not in target and "\t" not in target:

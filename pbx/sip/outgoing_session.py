@@ -37,7 +37,16 @@ class OutgoingSession(InviteSession):
         self._transaction: InviteClientTransaction | None = None
 
     def invite(
-        self, target: str, flow: Flow, from_: str, to: str, sdp: str | None, now: float, extra: str = "", routes: str = ""
+        self,
+        target: str,
+        flow: Flow,
+        from_: str,
+        to: str,
+        sdp: str | None,
+        now: float,
+        extra: str = "",
+        routes: str = "",
+        max_forwards: int = 70,
     ) -> list[Effect]:
         """
         Send the INVITE.
@@ -50,6 +59,7 @@ class OutgoingSession(InviteSession):
             sdp: The offer; None: the far end is to make it.
             extra: More header lines.
             routes: Ready Route lines.
+            max_forwards: How often it may be sent on.
         """
         ids = self._stack.ids
         tag = ids.tag()
@@ -68,6 +78,7 @@ class OutgoingSession(InviteSession):
             extra=self.contact + CAPABILITIES + self.timer.offer() + extra,
             body=body,
             content_type=SDP if body else "",
+            max_forwards=max_forwards,
         )
         self._invite_flow = flow
         self._stack.dialogs[self._invite.call_id, tag] = self

@@ -65,6 +65,11 @@ class Offered:
 
 
 @dataclass(slots=True)
+class OfferCancelled:
+    """The far end has taken its re-INVITE back by CANCEL, and it has been answered with 487; the session goes on as it was."""
+
+
+@dataclass(slots=True)
 class OfferAnswered:
     """2xx to our re-INVITE; ``sdp`` is the answer, or the offer if ours carried none."""
 
@@ -103,4 +108,6 @@ class Closed:
     reason: str = ""
 
 
-SessionEvent = Progressed | Answered | Refused | Acknowledged | Offered | OfferAnswered | OfferRefused | Asked | Replied | Closed
+SessionEvent = (
+    Progressed | Answered | Refused | Acknowledged | Offered | OfferCancelled | OfferAnswered | OfferRefused | Asked | Replied | Closed
+)

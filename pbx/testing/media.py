@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from twisted.logger import Logger
 
 from pbx.media.loop import Switchboard
-from pbx.media.plane import MediaPlane
+from pbx.media.plane import MediaPlane, PlaneSettings
 from pbx.media.ports import Ports
 from pbx.rtp.packet import make
 
@@ -94,12 +94,12 @@ class MemorySocket:
             self._loop.relay([(self._descriptor, 1)], self._clock.seconds())
 
 
-def memory_plane(network: Network, settings: Pool | None = None, *, seed: int = 0) -> MediaPlane:
+def memory_plane(network: Network, settings: PlaneSettings | None = None, *, seed: int = 0) -> MediaPlane:
     """A media plane whose ports are on ``network``."""
     return memory_media(network, settings, seed=seed)[0]
 
 
-def memory_media(network: Network, settings: Pool | None = None, *, seed: int = 0) -> tuple[MediaPlane, Switchboard, Ports]:
+def memory_media(network: Network, settings: PlaneSettings | None = None, *, seed: int = 0) -> tuple[MediaPlane, Switchboard, Ports]:
     """The same, with its loop and its ports."""
     pool = settings or Pool()
     log = Logger()

@@ -20,14 +20,14 @@ class MemoryStore:
 
     Attributes:
         bindings: By address of record.
-        records: By call: whether it is finished, and its JSON.
+        call_records: By call: whether it is finished, and its JSON.
         values: By namespace and key.
         full: When true every write fails, as on a full disk.
     """
 
     def __init__(self) -> None:
         self.bindings: dict[str, list[dict[str, Any]]] = {}
-        self.records: dict[str, tuple[bool, str]] = {}
+        self.call_records: dict[str, tuple[bool, str]] = {}
         self.values: dict[tuple[str, str], str] = {}
         self.full = False
 
@@ -44,13 +44,17 @@ class MemoryStore:
         return succeed(dict(self.bindings))
 
     def begin_record(self, call_id: str, record: str) -> Deferred[None]:
-        return self._write(self.records, call_id, (False, record))
+        return self._write(self.call_records, call_id, (False, record))
 
     def finish_record(self, call_id: str, record: str) -> Deferred[None]:
-        return self._write(self.records, call_id, (True, record))
+        return self._write(self.call_records, call_id, (True, record))
 
     def unfinished_records(self) -> Deferred[list[tuple[str, str]]]:
-        return succeed([(call_id, text) for call_id, (finished, text) in self.records.items() if not finished])
+        return succeed([(call_id, text) for call_id, (finished, text) in self.call_records.items() if not finished])
+
+    def records(self, limit: int = 100, before: int | None = None) -> Deferred[list[tuple[int, str, str]]]:
+        finished = [(place, call_id, text) for place, (call_id, (done, text)) in enumerate(self.call_records.items()) if done]
+        return succeed([row for row in reversed(finished) if before is None or row[0] < before][:limit])
 
     def put(self, namespace: str, key: str, value: str) -> Deferred[None]:
         return self._write(self.values, (namespace, key), value)

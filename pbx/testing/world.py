@@ -23,6 +23,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from pbx.config import loads
+from pbx.discovery import discover
 from pbx.net.connections import Connections
 from pbx.service import Parts, PbxService
 from pbx.testing.media import memory_media
@@ -32,8 +33,12 @@ from pbx.testing.store import MemoryStore
 from pbx.testing.time import run_for
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from pbx.call.exchange import Exchange
+    from pbx.discovery import Discovered
     from pbx.net.driver import Driver
+    from pbx.plugin import Plugin
     from pbx.sip.flow import Flow
 
 SERVER = ("192.0.2.1", 5060)
@@ -63,6 +68,7 @@ class World:
         loss: float = 0.0,
         seed: int = 1,
         instead: dict[str, Any] | None = None,
+        plugins: tuple[Plugin, ...] = (),
     ) -> None:
         """
         Args:
@@ -73,6 +79,7 @@ class World:
             loss: The share of packets lost, 0 to 1.
             seed: Of all that is random.
             instead: Plugins that take the place of others, by name (`pbx.config.loads`).
+            plugins: Drop-ins beside those that are there.
         """
         self.clock = Clock()
         self.network = Network(self.clock, delay=delay, loss=loss, seed=seed)
@@ -85,7 +92,13 @@ class World:
         for number in extensions:
             if f"[extensions.{number}]" not in configuration:
                 text += f'\n[extensions.{number}]\npassword = "secret of {number}"\n'
-        self.loaded = loads(text, path=Path("world.toml"), instead=instead)
+
+        def find(paths: Iterable[Path], disabled: Collection[str]) -> Discovered:
+            found = discover(paths, disabled)
+            found.plugins.update({plugin.name: plugin for plugin in plugins})
+            return found
+
+        self.loaded = loads(text, path=Path("world.toml"), instead=instead, find=find)
         self.wire = self.network.wire(*SERVER)
         plane, _, ports = memory_media(self.network, self.loaded.configuration.media, seed=seed)
         self.service = PbxService(
@@ -100,8 +113,9 @@ class World:
                 store=self.store,
                 media=plane,
                 close_media=ports.close,
-                transports=lambda driver, addresses: _WireTransports(self.wire, self.network.host(SERVER[0]), driver),
+                transports=lambda driver, _: _WireTransports(self.wire, self.network.host(SERVER[0]), driver),
                 in_thread=maybeDeferred,
+                watches=False,
             ),
         )
         self.phones: list[Phone] = []
@@ -187,6 +201,8 @@ class _WireTransports:
         here: Any = _Here(SERVER[0])
         self.connections = Connections(host, driver, here)
         self._driver = driver
+
+    own_udp = SERVER
 
     def start(self) -> None:
         self.connections.listen("TCP", SERVER[1])

@@ -12,9 +12,10 @@ import subprocess
 import tempfile
 import time
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pbx.testing.exchange_process import free_port
 from pbx.testing.tone import ToneSource, level
@@ -23,6 +24,7 @@ from tests.interop.tools import LOOPBACK, need, until
 __all__ = ["Baresip"]
 
 _RATE_HZ = 8000
+_T = TypeVar("_T")
 _MODULES = ("/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules", "/usr/local/lib/baresip/modules")
 
 
@@ -37,7 +39,7 @@ def _modules() -> Path:
 class Baresip:
     """One phone, registered when ``password`` is given; a context manager."""
 
-    def __init__(self, user: str, server: str, password: str, *, frequency_hz: float, answers: bool = False, seconds: float = 60.0) -> None:
+    def __init__(self, user: str, server: str, password: str, *, frequency_hz: float, answers: bool = False) -> None:
         program = need("baresip", "baresip-core")
         self._folder = tempfile.TemporaryDirectory(prefix="pbx-baresip-")
         self.path = Path(self._folder.name)
@@ -47,7 +49,7 @@ class Baresip:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(_RATE_HZ)
-            file.writeframes(ToneSource(frequency_hz).pcm(int(seconds * _RATE_HZ), _RATE_HZ))
+            file.writeframes(ToneSource(frequency_hz).pcm(60 * _RATE_HZ, _RATE_HZ))
         mode = "auto" if answers else "manual"
         (self.path / "accounts").write_text(f"<sip:{user}@{server}>;auth_pass={password};regint=60;answermode={mode}\n")
         lines = (
@@ -108,13 +110,17 @@ class Baresip:
             self._listen()
             return next((event for event in self.events if event.get("type") == kind), None)
 
-        found = until(f"{kind} at baresip\n{self.log()}", seen, timeout)
-        assert found is not None
-        return found
+        return self._until(f"{kind} at baresip", seen, timeout)
 
     def await_registered(self, timeout: float = 10.0) -> None:
         """Wait for the 200 to its REGISTER; its event may come before the control port is connected, so the log is asked."""
-        until(f"{self.path.name} to register", lambda: "200 OK" in self.log(), timeout)
+        self._until("baresip's REGISTER to be accepted", lambda: "200 OK" in self.log(), timeout)
+
+    def _until(self, what: str, probe: Callable[[], _T | None], timeout: float) -> _T:
+        try:
+            return until(what, probe, timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from None
 
     def log(self) -> str:
         """What it printed."""

@@ -55,7 +55,7 @@ class _Stage:
 
     def __init__(self) -> None:
         self._owner: type | None = None
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
         self._stack = ExitStack()
         atexit.register(self.clear)
 
@@ -66,7 +66,7 @@ class _Stage:
             self._owner = owner
             try:
                 owner.prepare(self._stack)
-            except BaseException as failure:
+            except Exception as failure:
                 self._failure = failure
                 self._stack.close()
         if self._failure is not None:

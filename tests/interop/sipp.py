@@ -63,15 +63,27 @@ class Sipp:
         ``target`` "address:port" for callers; ``calls`` 0 = until stopped; ``rate`` calls a second; ``hold`` seconds a call;
         ``users`` (user, password) for scenarios with digest, used in turn; ``patience`` seconds that one message is waited for.
         """
+        program = need("sipp", "sip-tester")
         self.address = address
         self.port = port or free_port(address)
         self._folder = tempfile.TemporaryDirectory(prefix="pbx-sipp-")
         folder = Path(self._folder.name)
         self._statistics = folder / "statistics.csv"
         self._errors = folder / "errors.log"
-        command = [need("sipp", "sip-tester"), *([target] if target else []), "-sf", str(_SCENARIOS / f"{scenario}.xml")]
+        command = [program, *([target] if target else []), "-sf", str(_SCENARIOS / f"{scenario}.xml")]
         command += ["-i", address, "-p", str(self.port), "-mi", address, "-mp", str(free_port(address, 4)), "-t", transport]
-        command += ["-s", service or "service", "-key", "from_user", from_user, "-r", f"{rate:g}", "-d", str(round(hold * 1000)), "-nostdin"]
+        command += [
+            "-s",
+            service or "service",
+            "-key",
+            "from_user",
+            from_user,
+            "-r",
+            f"{rate:g}",
+            "-d",
+            str(round(hold * 1000)),
+            "-nostdin",
+        ]
         command += ["-recv_timeout", str(round(patience * 1000)), "-trace_stat", "-stf", str(self._statistics), "-fd", "1"]
         command += ["-trace_err", "-error_file", str(self._errors), "-l", "5000", "-aa"]
         if users and target:

@@ -87,7 +87,7 @@ Content-Length: 150
         sdp("192.0.2.1"),
     ),
     Fate.ACCEPTED,
-    "escapes in URIs: the user is 'sips:user@example.com' at example.net, never a sips URI; the Contact's parameter is lr, spelt otherwise",
+    "escapes in URIs: the user is 'sips:user@example.com' at example.net, no sips URI; the Contact's parameter is lr, spelt otherwise",
 )
 
 ESCNULL = Torture(

@@ -1,0 +1,1 @@
+"""Tests of whole calls, in virtual time."""
