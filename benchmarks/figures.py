@@ -126,7 +126,10 @@ def table(figures: Iterable[Figure]) -> str:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(f"{cell:{'<' if column in (0, 1, 7, 8) else '>'}{widths[column]}}" for column, cell in enumerate(row)).rstrip() for row in rows]
+    lines = [
+        "  ".join(f"{cell:{'<' if column in (0, 1, 7, 8) else '>'}{widths[column]}}" for column, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 

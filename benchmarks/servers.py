@@ -44,7 +44,8 @@ class Server:
         """CPU seconds a second when it has nothing to do; see `settle`."""
         self.log = folder / f"{name}.log"
         # Users' Python writes its compiled files; a start that compiles everything anew is not theirs.
-        surroundings = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | dict(environment or {})
+        unlike_users = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+        surroundings = {key: value for key, value in os.environ.items() if key not in unlike_users} | dict(environment or {})
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -105,11 +106,15 @@ class Server:
         return total
 
     def memory(self) -> float:
-        """Proportional set size of the session's processes, in KiB."""
+        """
+        Memory of the session's processes that is no file's, in KiB.
+
+        Not the proportional set size: that falls when others start programs that share pages with it.
+        """
         total = 0
         for pid in self._pids():
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
-                if line.startswith("Pss:"):
+                if line.startswith("Anonymous:"):
                     total += int(line.split()[1])
         return float(total)
 

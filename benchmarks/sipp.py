@@ -51,11 +51,25 @@ class Run:
         self._callee = None
         common = ["-nostdin", "-nd", "-default_behaviors", "all", "-max_socket", "8", "-buff_size", "2097152", "-deadcall_wait", "500"]
         if load.callee is not None:
-            self._callee = self._start("callee", [sipp, CALLER, "-sf", str(load.callee), *_at(CALLEE, CALLEE_PORT), *common, "-rtcheck", "loose"])
+            self._callee = self._start(
+                "callee", [sipp, CALLER, "-sf", str(load.callee), *_at(CALLEE, CALLEE_PORT), *common, "-rtcheck", "loose"]
+            )
             time.sleep(0.3)
         self.command = [sipp, f"{SERVER}:{server.port}", "-sf", str(load.caller), *_at(CALLER, CALLER_PORT), *common]
         self.command += ["-s", NUMBER, "-key", "from_user", "trunk", "-r", str(load.rate), "-m", str(load.count)]
-        self.command += ["-l", "100000", "-d", str(int(load.hold * 1000)), "-recv_timeout", "8000", "-trace_stat", "-fd", "1", "-stf", "stat.csv"]
+        self.command += [
+            "-l",
+            "100000",
+            "-d",
+            str(int(load.hold * 1000)),
+            "-recv_timeout",
+            "8000",
+            "-trace_stat",
+            "-fd",
+            "1",
+            "-stf",
+            "stat.csv",
+        ]
         if load.users:
             users = [f"u{number:04d};[authentication username=u{number:04d} password={PASSWORD}]\n" for number in range(USERS)]
             (self._folder / "users.csv").write_text("SEQUENTIAL\n" + "".join(users), "ascii")

@@ -49,6 +49,7 @@ class Change:
         waiting: Tables that have changed and wait for the next start.
         remade: Plugins that have been made anew.
         live_calls: Calls that keep what they have.
+        loaded: The plugin whose code was loaded; "" for none.
         shown: What plugins want the operator to see once; it goes into no log.
     """
 
@@ -56,6 +57,7 @@ class Change:
     waiting: list[str] = field(default_factory=list)
     remade: list[str] = field(default_factory=list)
     live_calls: int = 0
+    loaded: str = ""
     shown: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -63,9 +65,11 @@ class Change:
         for words in self.words:
             what, _, verb = words.rpartition(" ")
             by_verb.setdefault(verb, []).append(what)
-        parts = [f"{', '.join(things)} {verb}" for verb, things in by_verb.items()] or ["nothing has changed"]
+        parts = [f"the code of {self.loaded} loaded"] if self.loaded else []
+        parts += [f"{', '.join(things)} {verb}" for verb, things in by_verb.items()]
         if self.waiting:
             parts.append(f"[{'], ['.join(self.waiting)}] will change at the next start")
+        parts = parts or ["nothing has changed"]
         calls = f"{self.live_calls} live call{'' if self.live_calls == 1 else 's'}"
         parts.append(f"{calls} keep{'s' if self.live_calls == 1 else ''} what {'it has' if self.live_calls == 1 else 'they have'}")
         return ", ".join(parts)
@@ -96,7 +100,7 @@ class Reloads:
             ConfigurationError: The code or the table is not fit to run; nothing has changed.
             ReloadError: It did not come up; nothing has changed.
         """
-        return await self._alone(lambda: self._with_new_code(name))
+        return await self._alone(lambda: self._with_new_code(name), name)
 
     def _with_new_code(self, name: str) -> Loaded:
         old = self._service.loaded
@@ -110,14 +114,14 @@ class Reloads:
         tables = {**old.configuration.tables, **{table: fresh.configuration.tables[table] for table in wanted if table in fresh.plugins}}
         return replace(old, configuration=replace(old.configuration, tables=tables), plugins={**old.plugins, name: plugin})
 
-    async def _alone(self, read: Callable[[], Loaded]) -> Change:
+    async def _alone(self, read: Callable[[], Loaded], name: str = "") -> Change:
         if self._busy:
             raise ReloadError("a reload is under way; wait for it")
         if not self._service.running:
             raise ReloadError("the server does not run")
         self._busy = True
         try:
-            return await self._take(read())
+            return await self._take(read(), name)
         except (ConfigurationError, ReloadError) as error:
             for line in str(error).splitlines():
                 log.error("not reloaded: {why}", why=line)
@@ -125,11 +129,11 @@ class Reloads:
         finally:
             self._busy = False
 
-    async def _take(self, read: Loaded) -> Change:
+    async def _take(self, read: Loaded, name: str) -> Change:
         service = self._service
         before = service.loaded
         loaded, waiting = _effective(before, read)
-        change = Change(compare(before.configuration, loaded.configuration), waiting)
+        change = Change(compare(before.configuration, loaded.configuration), waiting, loaded=name)
         old_rules = service.exchange.rules
         from pbx.service import rules_of  # the composition root knows us
 
@@ -233,8 +237,10 @@ class OnHangUp(Service):
         except Exception:
             log.failure("the reload broke")
             return
-        for text in change.shown:
-            print(text)  # noqa: T201  # shown once, on the screen and in no log
+        if change.shown:
+            # It may be passwords, and nobody looks on: what is printed would go into the log.
+            secrets = self._service.state_folder / "secrets"
+            log.info("{count} passwords were made; they stand under {folder}", count=len(change.shown), folder=str(secrets))
 
 
 def _effective(before: Loaded, read: Loaded) -> tuple[Loaded, list[str]]:

@@ -45,24 +45,27 @@ class MessageLog:
     def __init__(self, wall: Callable[[], float]) -> None:
         """``wall``: seconds of Unix time."""
         self._wall = wall
-        self._kept: deque[Seen] = deque(maxlen=MOST_KEPT)
+        # Rows of what `Seen` has: it is made of one when somebody looks, and mostly nobody does.
+        self._kept: deque[tuple[float, bool, bytes, Flow]] = deque(maxlen=MOST_KEPT)
         self.watchers: list[Callable[[Seen], None]] = []
         """Called with each message while somebody traces."""
 
     def tap(self, direction: str, data: bytes, flow: Flow, now: float) -> None:
         """See `pbx.net.driver.Driver.taps`."""
-        seen = Seen(now, direction == "sent", data, flow)
-        self._kept.append(seen)
-        for watcher in tuple(self.watchers):
-            watcher(seen)
+        row = (now, direction == "sent", data, flow)
+        self._kept.append(row)
+        if self.watchers:
+            seen = Seen._make(row)
+            for watcher in tuple(self.watchers):
+                watcher(seen)
 
     def of(self, call_ids: Iterable[str]) -> list[Seen]:
         """The messages of these SIP Call-IDs, in order."""
         wanted = [call_id.encode("utf-8", "surrogateescape") for call_id in call_ids]
-        return [seen for seen in self._kept if any(call_id in seen.data for call_id in wanted)]
+        return [Seen._make(row) for row in self._kept if any(call_id in row[2] for call_id in wanted)]
 
     def __iter__(self) -> Iterator[Seen]:
-        return iter(self._kept)
+        return map(Seen._make, self._kept)
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -59,7 +59,7 @@ class CallRecords(Service):
 
     def stopService(self) -> object:
         """Write what waits, then stop."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted has no annotations there
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         lines, self._waiting = self._waiting, []

@@ -4,6 +4,8 @@ Test numbers: an echo and a tone, both answered inside the exchange.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -44,7 +46,7 @@ class TestNumbers:
     """Answers the two numbers."""
 
     def __init__(self, settings: EchoSettings, pbx: IPbx) -> None:
-        self._applications = {}
+        self._applications: dict[str, Callable[[], object]] = {}
         if settings.number:
             self._applications[settings.number] = Echo
         if settings.tone_number:

@@ -42,7 +42,7 @@ class ExtensionSettings(Settings):
 
     password: str = setting(
         "",
-        "password of its devices; empty: one is made at the first start, shown once and kept in the state folder (not for an address or a contact)",
+        "password of its devices; empty: one is made at the first start, shown once and kept (not for an address or a contact)",
         secret=True,
     )
     display: str = setting("", "name shown to those it calls")

@@ -110,7 +110,7 @@ class SelfTestTests(SynchronousTestCase):
         """What is sent is a whole OPTIONS, to our own port."""
         test = SelfTest(("127.0.0.1", 5060), lambda: None)
         transport = _Transport()
-        test.transport = cast(Any, transport)
+        test.transport = cast("Any", transport)
         test.ask()
         (data, address), request = transport.sent[0], parse_message(transport.sent[0][0])
         assert isinstance(request, Request)

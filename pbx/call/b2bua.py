@@ -79,6 +79,10 @@ class B2bua:
         if unsupported:
             self._answer(request, flow, 420, build.lines(("Unsupported", ", ".join(unsupported))))
             return
+        if method == "INVITE" and self._is_merged(request):
+            # Before its credentials are looked at: those of a copy have been seen, and would only be challenged again.
+            self._answer(request, flow, 482)
+            return
         caller = self._identified(request, flow)
         if caller is None:
             return
@@ -151,9 +155,6 @@ class B2bua:
         too_brief = SessionTimer().refuse(request) if "session-expires" in request.headers else None
         if too_brief is not None:
             self._answer(request, flow, 422, too_brief)
-            return
-        if self._is_merged(request):
-            self._answer(request, flow, 482)
             return
         self._exchange.begin(request, flow, caller, called)
 

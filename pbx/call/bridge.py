@@ -179,7 +179,7 @@ class Bridge:
         for one in (asking, leg):
             if not one.negotiation.may_offer:
                 one.negotiation.offer_refused()
-        asking.refuse_offer(status if 400 <= status and status not in _OURS_ALONE else 488)
+        asking.refuse_offer(status if status >= 400 and status not in _OURS_ALONE else 488)
 
     def _withdrawn(self, leg: Leg) -> None:
         """``leg`` has taken its offer back: so do we (RFC 3261 §9.2), and no other is carried before the far one has said its word."""

@@ -13,7 +13,7 @@ from pbx.sdp.offer_answer import Negotiation
 from pbx.sip import build
 from pbx.sip.incoming_session import IncomingSession
 from pbx.sip.outgoing_session import OutgoingSession
-from pbx.sip.session_events import Answered, Closed, Progressed, Refused
+from pbx.sip.session_events import Answered, Closed, End, Refused
 
 if TYPE_CHECKING:
     from pbx.call.call import Call
@@ -178,8 +178,8 @@ class Leg:
                 self.status = 200
             case Refused():
                 self.status = event.status
-            case Progressed() | Closed() | _:
-                pass
+            case Closed() if not self.status and event.end in (End.CANCELLED, End.REMOTE):
+                self.status = 487  # the caller's INVITE has been answered with it (RFC 3261 §9.2, §15.1.2)
         if self.owner is not None:
             self.owner.leg_event(self, event)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.python.failure import Failure
 
     from pbx.interfaces import IStore
     from pbx.sip.flow import Flow
@@ -44,6 +45,7 @@ class Location:
         self._clock = clock
         self._wall = wall
         self._bindings: dict[str, list[Binding]] = {}
+        self._confirmed: dict[str, list[Binding]] = {}  # what is on disk, to go back to when a write fails
         self._addresses: dict[str, int] = {}  # how many live bindings came from an address
         self._sweeping: IDelayedCall | None = None
 
@@ -55,6 +57,7 @@ class Location:
                 continue
             bindings = [registrar.restored(row, now, wall, find_flow(str(row["flow_key"]))) for row in kept]
             self._replace(aor, [binding for binding in bindings if binding.expires_at > now])
+            self._note(None, aor, self._bindings.get(aor, []))
         self._sweep_later()
         return len(self)
 
@@ -81,16 +84,20 @@ class Location:
         return registrar.update(self._bindings.get(aor, []), request, flow, self._clock.seconds(), limits, aor=aor)
 
     def apply(self, aor: str, update: Update) -> Deferred[None] | None:
-        """Put it into force; fires when it is on disk (None: nothing had to be written)."""
+        """Put it into force; fires when it is on disk (None: nothing had to be written). If that fails, all is as it was."""
         self._replace(aor, update.bindings)
         self._sweep_later()
-        return self._save(aor) if update.to_store else None
+        if not update.to_store:
+            return None
+        saved = self._save(aor)
+        saved.addCallbacks(self._note, self._undo, callbackArgs=(aor, update.bindings), errbackArgs=(aor, update.bindings))
+        return saved
 
     def remove(self, aor: str) -> int:
         """Forget all bindings of ``aor``. Returns how many there were."""
         count = len(self.of(aor))
         self._replace(aor, [])
-        self._save(aor)
+        self._save_in_passing(aor)
         return count
 
     def is_bound(self, address: str) -> bool:
@@ -137,6 +144,23 @@ class Location:
         now, wall = self._clock.seconds(), self._wall()
         return self._store.save_bindings(aor, [registrar.stored(binding, now, wall) for binding in self._bindings.get(aor, ())])
 
+    def _save_in_passing(self, aor: str) -> None:
+        """Nobody waits for it, and if it fails nothing false is ever served: what has expired is not taken at the next start."""
+        bindings = self._bindings.get(aor, [])
+        self._save(aor).addCallbacks(self._note, lambda _: None, callbackArgs=(aor, bindings))
+
+    def _note(self, _: None, aor: str, bindings: list[Binding]) -> None:
+        if bindings:
+            self._confirmed[aor] = bindings
+        else:
+            self._confirmed.pop(aor, None)
+
+    def _undo(self, failure: Failure, aor: str, bindings: list[Binding]) -> Failure:
+        # If something newer is in force by now, its own write decides.
+        if self._bindings.get(aor, []) == bindings:
+            self._replace(aor, self._confirmed.get(aor, []))
+        return failure
+
     def _sweep_later(self) -> None:
         if self._sweeping is None and self._bindings:
             self._sweeping = self._clock.callLater(_SWEEP, self._sweep)
@@ -146,5 +170,5 @@ class Location:
         now = self._clock.seconds()
         for aor in [aor for aor, bindings in self._bindings.items() if any(binding.expires_at <= now for binding in bindings)]:
             self._replace(aor, self.of(aor))
-            self._save(aor)
+            self._save_in_passing(aor)
         self._sweep_later()

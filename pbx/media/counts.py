@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pbx.media.track import Track
 
 
-@dataclass(frozen=True, slots=True)
-class StreamCounts:
+class StreamCounts(NamedTuple):
     """One stream of one end, both directions, as seen from the exchange. Octets are those of UDP: RTP headers included."""
 
     kind: str
@@ -48,7 +46,4 @@ class StreamCounts:
 
     def json(self) -> dict[str, Any]:
         """As it stands in the record."""
-        return {name: getattr(self, name) for name in _NAMES}
-
-
-_NAMES = tuple(field.name for field in fields(StreamCounts))
+        return self._asdict()

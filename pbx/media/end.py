@@ -4,7 +4,7 @@ One leg's end of the media: what its peer sends to, and what is sent to the peer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from zope.interface import implementer
 
@@ -33,6 +33,21 @@ class EndOwner(Protocol):
 
     def media_failed(self, end: Any, why: str) -> None:
         """The end is of no use any more."""
+
+
+class _Nobody:
+    """Owns the ends that are closed."""
+
+    __slots__ = ()
+
+    def media_latched(self, end: Any) -> None: ...
+    def media_silent(self, end: Any) -> None: ...
+    def digit_pressed(self, end: Any, digit: str, duration: float) -> None: ...
+    def media_failed(self, end: Any, why: str) -> None: ...
+
+
+NOBODY: Final = _Nobody()
+"""The owner of an end that is closed."""
 
 
 @implementer(IMediaEnd)

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from pbx.interfaces import IMediaPlane, MediaUnavailable
 from pbx.media.counts import StreamCounts
-from pbx.media.end import EndOwner, MediaEnd
+from pbx.media.end import NOBODY, EndOwner, MediaEnd
 from pbx.media.loop import MediaLoop, Switchboard
 from pbx.media.playing import Ticker
 from pbx.media.ports import Chance, Ports
@@ -209,6 +209,7 @@ class MediaPlane:
         self.part(end)
         for track in end.tracks:
             self._free(end, track)
+        end.owner = NOBODY  # the owner has the end, so that would be a cycle
         self._ends.pop(end, None)
         if not self._ends and self._look is not None:
             self._look.cancel()

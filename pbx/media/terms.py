@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from pbx.rtp.packet import payload_types_of
 from pbx.sdp.description import Description, Media, connection
@@ -43,19 +44,19 @@ class Terms:
         self.kind = media.kind
         self.port = media.port
         """0: the stream is refused or switched off."""
-        self.address = description.address_of(media)
+        lines = media.lines
+        said = (_said if len(lines) <= _MOST_REMEMBERED else _read)(tuple(media.formats), tuple(lines))
+        self.address = said.address or description.address
         """``""``: nothing said."""
-        self.rtcp_port = media.rtcp_port
-        self.mux = media.rtcp_mux
-        self.direction = description.direction_of(media)
+        self.rtcp_port = media.rtcp_port if said.rtcp else (media.port + 1) % 65536 if media.port else 0
+        self.mux = said.mux
+        self.direction = said.direction or description.direction_of(media)
         proto = media.proto.upper()
         self.raw = "RTP/" not in proto
         """Datagrams that are not RTP: fax (UDPTL), BFCP, data channels."""
         self.encrypted = "SAVP" in proto
         """SRTP: the headers can be read, RTCP cannot."""
-        self.payload_types, self.events, self.laws, self.clock_rate = _formats(
-            tuple(media.formats), tuple(line for line in media.lines if line.startswith("a=rtpmap:"))
-        )
+        self.payload_types, self.events, self.laws, self.clock_rate = said.formats
 
     def same(self, other: Terms) -> bool:
         """Whether ``other`` says the same."""
@@ -137,14 +138,32 @@ def _connection(line: str, address: str) -> str:
     return line if line.rstrip().endswith((" 0.0.0.0", " ::")) else connection(address)
 
 
-@lru_cache(maxsize=1024)
-def _formats(formats: tuple[str, ...], maps: tuple[str, ...]) -> _Formats:
-    """
-    Read the formats: all payload types; those of telephone events; those of G.711 with its law, in order; the clock rate of the first.
+class _Said(NamedTuple):
+    """What the lines of a section say by themselves."""
 
-    Few combinations are in use, so they are remembered.
-    """
-    media = Media("", 0, "", list(formats), list(maps))
+    address: str
+    direction: str | None
+    rtcp: bool
+    """There is an ``a=rtcp``."""
+    mux: bool
+    formats: _Formats
+
+
+_MOST_REMEMBERED = 24
+
+
+def _read(formats: tuple[str, ...], lines: tuple[str, ...]) -> _Said:
+    media = Media("", 0, "", list(formats), list(lines))
+    return _Said(media.address, media.direction, media.attribute("rtcp") is not None, media.rtcp_mux, _formats(media))
+
+
+# The port is not in these lines, so a device writes the same ones in each call.
+_said = lru_cache(maxsize=1024)(_read)
+
+
+def _formats(media: Media) -> _Formats:
+    """Read the formats: all payload types; those of telephone events; those of G.711 with its law, in order; the clock rate of the first."""
+    formats = media.formats
     encodings = [(payload_type, media.encoding(payload_type).upper().removesuffix("/1")) for payload_type in formats]
     events = [payload_type for payload_type, encoding in encodings if encoding.startswith("TELEPHONE-EVENT/")]
     laws = [

@@ -59,6 +59,7 @@ class Track:
 
     def __init__(self, end: MediaEnd, kind: str, pair: PortPair, loop: Switchboard) -> None:
         self.end = end
+        """Gone once closed."""
         self.kind = kind
         self.pair: PortPair | None = pair
         """None once closed."""
@@ -134,8 +135,10 @@ class Track:
         self.connect_to(None)
         if self.feeder is not None:
             self.feeder.connect_to(None)
-        self.stream.forward = self.stream.irregular = discard  # type: ignore[assignment]  # breaks the cycle
         self.sink = None
+        # These were cycles, which would keep all of the call until a collection of garbage.
+        self.stream.forward = self.stream.irregular = discard  # type: ignore[assignment]
+        del self.end
         return pair
 
     # Where packets go.
@@ -266,8 +269,9 @@ class Track:
     def _event(self, size: int, stamp: int, now: float) -> None:
         if self.digits is None:
             self.digits = DigitReceiver(self.stream.clock_rate)
+        end = self.end  # whoever is told may close this
         for digit in self.digits.receive(payload_of(self._loop.views[size], size), stamp, now):
-            self.end.owner.digit_pressed(self.end, digit.key, digit.duration)
+            end.owner.digit_pressed(end, digit.key, digit.duration)
 
     def _control(self, size: int, source: Source, now: float) -> None:
         heard, latch = self.heard, self.latch
@@ -297,7 +301,7 @@ class Track:
         pair, heard = self.pair, self.heard
         if pair is None or heard is None:
             return  # closed by who was told of a digit
-        port = pair.rtp
+        port, end = pair.rtp, self.end
         if self.destination is not None:
             self.destination = source
         if not heard.raw and port.connect(source):
@@ -307,7 +311,7 @@ class Track:
             if self.pair is pair and port.connected:
                 self._loop.readers[port.fd] = self.stream
         self.aim()
-        self.end.owner.media_latched(self.end)
+        end.owner.media_latched(end)
 
     def _unsettle(self) -> None:
         if self.pair is not None:

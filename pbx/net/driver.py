@@ -193,6 +193,7 @@ class Driver:
     def carry_out(self, effects: list[Effect]) -> None:
         """Carry out ``effects`` in order, after those that wait already. Never raises."""
         waiting = self._waiting
+        arm = self.clockwork.arm
         waiting.extend(effects)
         if self._busy:  # a user called back from the loop below: its effects wait their turn
             return
@@ -201,41 +202,41 @@ class Driver:
             while waiting:
                 effect = waiting.popleft()
                 try:
-                    self._carry_out(effect)
+                    # In order of frequency.
+                    if isinstance(effect, Send):
+                        # Flows of the core cannot write, those of a transport can.
+                        flow: Any = effect.flow
+                        if self.taps:
+                            self._tap("sent", effect.data, flow, self.now())
+                        flow.write(effect.data)
+                    elif isinstance(effect, Arm):
+                        arm(effect.machine)
+                    elif isinstance(effect, Notify):
+                        effect.user.notified(effect.event)
+                    elif isinstance(effect, Arrived):
+                        self.core.arrived(effect.request, effect.flow)
+                    else:
+                        self._tell_user(effect)
                 except Exception:
                     self._broke(effect, current_failure())
         finally:
             self._busy = False
 
-    def _carry_out(self, effect: Effect) -> None:
-        # In order of frequency.
-        if isinstance(effect, Send):
-            if self.taps:
-                self._tap("sent", effect.data, effect.flow, self.now())
-            # Flows of the core cannot write, those of a transport can.
-            flow: Any = effect.flow
-            flow.write(effect.data)
-        elif isinstance(effect, Arm):
-            self.clockwork.arm(effect.machine)
-        elif isinstance(effect, Arrived):
-            self.core.arrived(effect.request, effect.flow)
-        elif isinstance(effect, Notify):
-            effect.user.notified(effect.event)
+    def _tell_user(self, effect: Responded | Ended | Cancelled) -> None:
+        """Tell the user of a transaction. It may be a machine itself: what it wants done comes back, and waits its turn."""
+        transaction = effect.transaction
+        user = transaction.user
+        if user is None:
+            return
+        more: list[Effect] | None = None
+        if isinstance(effect, Responded):
+            more = user.responded(transaction, effect.response, self.now())
+        elif isinstance(effect, Ended):
+            more = user.transaction_ended(transaction, effect.cause, self.now())
         else:
-            transaction = effect.transaction
-            user = transaction.user
-            if user is None:
-                return
-            # A user may be a machine itself: what it wants done comes back, and waits its turn.
-            more: list[Effect] | None = None
-            if isinstance(effect, Responded):
-                more = user.responded(transaction, effect.response, self.now())
-            elif isinstance(effect, Ended):
-                more = user.transaction_ended(transaction, effect.cause, self.now())
-            elif isinstance(effect, Cancelled):
-                more = user.cancelled(transaction, effect.request, self.now())
-            if more:
-                self._waiting.extend(more)
+            more = user.cancelled(transaction, effect.request, self.now())
+        if more:
+            self._waiting.extend(more)
 
     def _broke(self, effect: Effect, failure: Failure) -> None:
         if isinstance(effect, Send | Arm):

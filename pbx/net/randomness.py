@@ -31,5 +31,5 @@ class SystemChance(Random):
         """A number in [0, 1)."""
         return self.getrandbits(53) * 2.0**-53
 
-    def seed(self, *_: object, **__: object) -> None:  # type: ignore[override]  # there is nothing to be seeded
+    def seed(self, *_: object, **__: object) -> None:
         """Nothing: chance is the system's."""

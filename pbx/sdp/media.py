@@ -7,6 +7,7 @@ Here is also how a single line is read, at the session level as in a stream: ``c
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 """The direction attributes (RFC 8866 §6.7)."""
@@ -144,12 +145,13 @@ class Media:
 def attribute_in(lines: list[str], name: str) -> str | None:
     """Give the value of the first ``a=name``: ``""`` for one without a value, None if there is none."""
     flag = f"a={name}"
-    start = f"{flag}:"
+    end = len(flag)
     for line in lines:
-        if line.startswith(start):
-            return line[len(start) :]
-        if line == flag:
-            return ""
+        if line.startswith(flag):
+            if len(line) == end:
+                return ""
+            if line[end] == ":":
+                return line[end + 1 :]
     return None
 
 
@@ -157,9 +159,18 @@ def address_in(lines: list[str]) -> str:
     """Give the address in the first ``c=``; ``""`` if there is none."""
     for line in lines:
         if line.startswith("c="):
-            match = _CONNECTION.fullmatch(line)
-            return "" if match is None else match[1] or match[2]
+            return _address_remembered(line) if len(line) <= _REMEMBERED_LENGTH else _address(line)
     return ""
+
+
+def _address(line: str) -> str:
+    match = _CONNECTION.fullmatch(line)
+    return "" if match is None else match[1] or match[2]
+
+
+_REMEMBERED_LENGTH = 80
+# The same devices come back with the same addresses, and each line is asked for several times.
+_address_remembered = lru_cache(maxsize=1024)(_address)
 
 
 def direction_in(lines: list[str]) -> str | None:

@@ -50,6 +50,8 @@ class State(Enum):
     AGREED_ON_THEIRS = "agreed on theirs"
     """Settled; the last offer was theirs."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and is asked for at every step
+
 
 class Input(Enum):
     """What happens to a negotiation."""
@@ -61,6 +63,8 @@ class Input(Enum):
     SEND_ANSWER = "answer sent"
     RECEIVE_ANSWER = "answer received"
     REFUSE = "offer refused"
+
+    __hash__ = object.__hash__
 
 
 class Negotiation:
@@ -179,10 +183,11 @@ class Negotiation:
         ``i=``, ``u=``, ``e=`` and ``p=`` tell about the person behind another leg, ``k=`` must not be used (RFC 8866
         §5.12).
         """
-        connections = [line for line in description.lines if line.startswith("c=")]
-        bandwidths = [line for line in description.lines if line.startswith("b=")]
+        before = [line for line in description.lines if line.startswith(("c=", "b="))]
+        if len(before) > 1:
+            before.sort(key=_letter, reverse=True)  # c= before b= (RFC 8866 §9)
         attributes = [line for line in description.lines if line.startswith("a=")]
-        rest = str(Description(["s=-", *connections, *bandwidths, self._time, *attributes], description.media))
+        rest = str(Description(["s=-", *before, self._time, *attributes], description.media))
         if rest != self._sent[0]:
             self._address = self._address or _any_address(description)
             self._version += 1
@@ -278,12 +283,16 @@ class Negotiation:
         if len(description.media) != len(offered):
             raise OfferAnswerError(status, f"answer: expected {len(offered)} m= lines, as in the offer, found {len(description.media)}")
         for place, (ours, theirs) in enumerate(zip(offered, description.media, strict=True), 1):
-            if theirs.kind.lower() != ours.kind.lower():
+            if theirs.kind != ours.kind and theirs.kind.lower() != ours.kind.lower():
                 raise OfferAnswerError(status, f"answer, m= line {place}: expected {ours.kind}, found {theirs.kind}")
-            if theirs.port and _profile(theirs.proto) != _profile(ours.proto):
+            if theirs.proto != ours.proto and theirs.port and _profile(theirs.proto) != _profile(ours.proto):
                 raise OfferAnswerError(status, f"answer, m= line {place}: expected {ours.proto}, found {theirs.proto}")
             if not ours.port:
                 theirs.port = 0
+
+
+def _letter(line: str) -> str:
+    return line[0]
 
 
 def _profile(proto: str) -> str:

@@ -176,6 +176,8 @@ class Commands:
         """The SIP messages of a call, live or over not long ago, as arrows between its parties."""
         legs = self._legs(_text(call_id, "ladder"))
         drawn = ladder_of(self._service.messages.of([leg for _, leg in legs]), legs)
+        if not legs:
+            raise ShellError(f"nobody was rung in call {call_id}")
         if not drawn.arrows:
             raise ShellError(f"the messages of {call_id} are not kept any more")
         parties = [{"party": party, "address": address} for party, address in drawn.parties]
@@ -378,6 +380,7 @@ def _change(change: Change) -> Told:
     value = {
         "changes": change.words,
         "at_next_start": change.waiting,
+        "loaded": change.loaded,
         "remade": change.remade,
         "live_calls": change.live_calls,
         "shown": change.shown,

@@ -11,13 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch.checkers import InMemorySSHKeyDB, SSHPublicKeyChecker
+from twisted.conch.error import ValidPublicKey
 from twisted.conch.insults.insults import ServerProtocol
 from twisted.conch.interfaces import IConchUser
 from twisted.conch.manhole_ssh import ConchFactory, TerminalRealm, TerminalSession
+from twisted.conch.ssh.connection import SSHConnection
+from twisted.conch.ssh.session import SSHSession
 from twisted.conch.ssh.transport import SSHServerTransport
+from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from pbx.log import Log
@@ -37,6 +42,16 @@ MOST_TYPED = 1 << 20
 """Octets of a script."""
 
 log = Log(namespace="pbx.shell")
+
+
+class _Quiet(Log):
+    """For conch, which tells at length of every connection that comes and goes."""
+
+    def emit(self, level: Any, format: str | None = None, **fields: object) -> None:
+        super().emit(level if level is LogLevel.critical else LogLevel.debug, format, **fields)
+
+
+_quiet = _Quiet(namespace="pbx.shell.ssh")
 
 
 class _Near:
@@ -218,6 +233,7 @@ class Realm(TerminalRealm):
 
     def requestAvatar(self, avatarId: Any, mind: Any, *interfaces: Any) -> Any:  # noqa: N803  # Twisted names it
         found = super().requestAvatar(avatarId, mind, *interfaces)
+        found[1].channelLookup[b"session"] = Channel
         found[1].user = avatarId.decode("utf-8", "replace") if isinstance(avatarId, bytes) else str(avatarId)
         return found
 
@@ -227,9 +243,37 @@ class Realm(TerminalRealm):
         return session
 
 
+class Channel(SSHSession):
+    """A session's channel."""
+
+    _log = _quiet
+
+
+class Channels(SSHConnection):
+    """What runs over a connection."""
+
+    _log = _quiet
+
+
+class Checker(SSHPublicKeyChecker):
+    """Knows the keys, and notes who comes with another."""
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        known: Deferred[Any] = super().requestAvatarId(credentials)
+        return known.addErrback(self._refused, credentials)
+
+    def _refused(self, failure: Failure, credentials: Any) -> Failure:
+        # `ValidPublicKey` is the answer to a client that only asks; whoever comes with a key that is not here has signed with it.
+        if failure.check(UnauthorizedLogin) is not None and failure.check(ValidPublicKey) is None:
+            user = credentials.username.decode("utf-8", "replace") if isinstance(credentials.username, bytes) else credentials.username
+            log.info("a key of {user} is not accepted", user=user)
+        return failure
+
+
 class Connection(SSHServerTransport):
     """One client."""
 
+    _log = _quiet
     factory: Factory
 
     def connectionMade(self) -> None:
@@ -244,6 +288,8 @@ class Connection(SSHServerTransport):
 class Factory(ConchFactory):
     """Takes connections, so many at once."""
 
+    _log = _quiet
+    noisy = False
     protocol = Connection
 
     def __init__(self, realm: Realm, host_key: Key, users: Mapping[str, Sequence[Key]]) -> None:
@@ -255,10 +301,11 @@ class Factory(ConchFactory):
         """
         known = InMemorySSHKeyDB({name.encode(): list(keys) for name, keys in users.items()})
         login: Any = Portal  # conch's realm provides what is wanted, and does not say so
-        super().__init__(login(realm, [SSHPublicKeyChecker(known)]))
+        super().__init__(login(realm, [Checker(known)]))
         ours: Any = host_key  # conch declares octets here, and takes keys
         self.publicKeys = {ours.sshType(): ours.public()}
         self.privateKeys = {ours.sshType(): ours}
+        self.services = {**ConchFactory.services, b"ssh-connection": Channels}
         self.connections: set[Connection] = set()
 
     def buildProtocol(self, addr: Any) -> Any:

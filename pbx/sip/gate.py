@@ -54,8 +54,12 @@ class Fault:
         return f"<{self.status} {self.reason}{'' if self.answerable else ', not answered'}>"
 
 
+_plain_address: Final = grammar.PLAIN_ADDRESS.fullmatch
+_plain_via: Final = grammar.PLAIN_VIA.fullmatch
+
 # RFC 3261 §8.1.1. Max-Forwards may be missing (RFC 2543; RFC 4475 §3.4.1).
-_NEEDED: Final = frozenset(("call-id", "cseq", "from", "to", "via"))
+_NEEDED: Final = ("call-id", "cseq", "from", "to", "via")
+_ALL_NEEDED: Final = frozenset(_NEEDED)
 _ONCE: Final = ("call-id", "cseq", "from", "to", "max-forwards", "content-length", "content-type")
 # RFC 3261 §20.22
 _HOPS: Final = {str(hops): hops for hops in range(256)}
@@ -150,8 +154,9 @@ def _check_common(message: Message, caps: Caps) -> None:
         raise _Refused("Too many header lines")
     if message.line_length > caps.line:
         raise _Refused("A header line that is too long")
-    if not headers.keys() >= _NEEDED:
-        raise _Refused(f"Missing {next(name for name in _CALLED.values() if name.lower() in _NEEDED and name.lower() not in headers)}")
+    if not _ALL_NEEDED <= headers.keys():
+        missing = next(name for name in _NEEDED if name not in headers)
+        raise _Refused(f"Missing {_CALLED[missing]}")
     if message.header_count != len(headers):
         _check_repeated(message, caps)
     if "content-length" in headers:
@@ -161,20 +166,16 @@ def _check_common(message: Message, caps: Caps) -> None:
             _check_length(message, text)
     # Read all that others rely on. What is plainly right is not parsed before
     # somebody asks for it; the values of the rest are kept, so nothing is done twice.
-    _check_via(message, caps)
+    plain = message.plain_via = _plain_via(headers["via"][0])
+    if plain is None or plain[4] == COOKIE:
+        _check_via(message, caps)
     if grammar.CALL_ID.fullmatch(headers["call-id"][0]) is None:
         raise ParseError("Call-ID", "expected no blanks and no controls", headers["call-id"][0])
     message.cseq = parse_cseq(headers["cseq"][0])
-    found = grammar.PLAIN_ADDRESS.fullmatch(headers["from"][0])
-    if found is None:
-        message.from_tag = message.from_.tag
-    else:
-        message.from_tag = found[1] or ""
-    found = grammar.PLAIN_ADDRESS.fullmatch(headers["to"][0])
-    if found is None:
-        message.to_tag = message.to.tag
-    else:
-        message.to_tag = found[1] or ""
+    found = _plain_address(headers["from"][0])
+    message.from_tag = message.from_.tag if found is None else found[1] or ""
+    found = _plain_address(headers["to"][0])
+    message.to_tag = message.to.tag if found is None else found[1] or ""
 
 
 def _check_repeated(message: Message, caps: Caps) -> None:
@@ -194,18 +195,17 @@ def _check_length(message: Message, text: str) -> None:
 
 
 def _check_via(message: Message, caps: Caps) -> None:
+    """The topmost Via is not plain, or promises a unique branch and has none (RFC 4475 §3.2.1)."""
     vias = message.headers["via"]
-    plain = message.plain_via = grammar.PLAIN_VIA.fullmatch(vias[0])
-    if (message.via.branch if plain is None else plain[4]) == COOKIE:
-        # RFC 4475 §3.2.1: it promises a unique branch and has none.
+    if message.via.branch == COOKIE:
         raise ParseError("Via", "expected a branch after the magic cookie", vias[0])
-    if plain is None and "," in "".join(vias) and len(message.all("via")) > caps.vias:
+    if "," in "".join(vias) and len(message.all("via")) > caps.vias:
         raise _Refused("Too many Via")
 
 
 def _check_contacts(message: Message, caps: Caps) -> None:
     lines = message.headers["contact"]
-    if len(lines) == 1 and grammar.PLAIN_ADDRESS.fullmatch(lines[0]) is not None:
+    if len(lines) == 1 and _plain_address(lines[0]) is not None:
         return
     contacts = message.contacts
     if contacts is not STAR and len(contacts) > caps.contacts:

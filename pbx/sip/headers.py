@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from pbx.sip import grammar
@@ -306,6 +307,11 @@ def parse_cseq(text: str) -> CSeq:
     Raises:
         ParseError: ``text`` is outside RFC 3261 §25.1, or the number is 2**31 or more (§8.1.1.5).
     """
+    # Remembered: most dialogs begin at 1, and each response has the CSeq of its request.
+    return _parse_cseq_cached(text) if len(text) <= _CACHED_CSEQ else _parse_cseq(text)
+
+
+def _parse_cseq(text: str) -> CSeq:
     found = grammar.CSEQ.fullmatch(text)
     if found is None:
         raise _broken_cseq(text)
@@ -314,6 +320,10 @@ def parse_cseq(text: str) -> CSeq:
     if number > MAX_CSEQ:
         raise ParseError("CSeq", "expected a number below 2**31", text)
     return CSeq(number, method)
+
+
+_CACHED_CSEQ: Final = 40
+_parse_cseq_cached = lru_cache(maxsize=1024)(_parse_cseq)
 
 
 def _broken_cseq(text: str) -> ParseError:

@@ -27,7 +27,7 @@ class OutgoingSession(InviteSession):
     once (§13.2.2.4).
     """
 
-    __slots__ = ("_cancelled", "_from", "_invite", "_invite_flow", "_strays", "_transaction")
+    __slots__ = ("_cancelled", "_extra", "_from", "_invite", "_invite_flow", "_max_forwards", "_strays", "_transaction")
 
     def __init__(self, stack: Stack, user: Any, contact: str) -> None:
         super().__init__(stack, user, contact)
@@ -81,9 +81,35 @@ class OutgoingSession(InviteSession):
             max_forwards=max_forwards,
         )
         self._invite_flow = flow
+        self._extra = extra
+        self._max_forwards = max_forwards
         self._stack.dialogs[self._invite.call_id, tag] = self
         self._from = tag
         transaction, effects = self._stack.transactions.request(self._invite, flow, self, now)
+        assert isinstance(transaction, InviteClientTransaction)
+        self._transaction = transaction
+        return effects
+
+    def _longer(self, now: float) -> list[Effect]:
+        """The same INVITE with the longer session interval that a 422 has asked for (RFC 4028 §7.3)."""
+        before = self._invite
+        body = self._own_sdp if self._offers else b""
+        self._invite = build.request(
+            "INVITE",
+            before.target,
+            self._invite_flow.via,
+            self._stack.ids.branch(),
+            from_=before.from_,
+            to=before.to,
+            call_id=before.call_id,
+            cseq=before.cseq + 1,
+            routes=before.routes,
+            extra=self.contact + CAPABILITIES + self.timer.offer() + self._extra,
+            body=body,
+            content_type=SDP if body else "",
+            max_forwards=self._max_forwards,
+        )
+        transaction, effects = self._stack.transactions.request(self._invite, self._invite_flow, self, now)
         assert isinstance(transaction, InviteClientTransaction)
         self._transaction = transaction
         return effects
@@ -121,6 +147,8 @@ class OutgoingSession(InviteSession):
             return self._tell(Progressed(status, response.sdp, response)) if status > 100 else []
         if status < 300:
             return self._accepted(response, now)
+        if status == 422 and not self._cancelled and self.timer.too_brief(response):
+            return self._longer(now)
         return self._refused(status, response)
 
     def transaction_ended(self, transaction: Any, cause: Cause, now: float) -> list[Effect]:

@@ -55,6 +55,7 @@ class Input(Enum):
     RETRANSMIT = "timer G"
     TIMEOUT = "timer H"
     LINGER_OVER = "timer I, J or L"
+    LOST = "connection lost"
 
     __hash__ = object.__hash__
 
@@ -166,6 +167,7 @@ class InviteServerTransaction(ServerTransaction):
     PROCEEDING  1xx           PROCEEDING  send
     PROCEEDING  2xx           ACCEPTED    send, timer L
     PROCEEDING  300-699       COMPLETED   send, timers G (UDP) and H
+    PROCEEDING  lost          TERMINATED  `Ended` (TRANSPORT): its connection is gone
     ACCEPTED    INVITE        ACCEPTED    nothing: the user repeats its 2xx until the ACK
     ACCEPTED    ACK           ACCEPTED    for the user (`Arrived`)
     ACCEPTED    2xx           ACCEPTED    send
@@ -190,6 +192,10 @@ class InviteServerTransaction(ServerTransaction):
             return self._step(Input.REQUEST, b"", now)
         return None if self.state is State.ACCEPTED else self._step(Input.ACK, b"", now)
 
+    def connection_lost(self, now: float) -> list[Effect]:
+        """The connection that the INVITE came on is gone: a caller that has no answer yet gets none any more."""
+        return self._step(Input.LOST, b"", now)
+
     def _due(self, now: float) -> Input:
         if self.state is not State.COMPLETED:
             return Input.LINGER_OVER
@@ -210,6 +216,9 @@ class InviteServerTransaction(ServerTransaction):
         self.deadline = min(now + self._interval, self._give_up_at)
         return [Send(self._back, self._kept)]
 
+    def _lose(self, data: bytes, now: float) -> list[Effect]:
+        return self._end(Cause.TRANSPORT, [])
+
     def _confirm(self, data: bytes, now: float) -> list[Effect]:
         if self.flow.reliable:
             return self._step(Input.LINGER_OVER, b"", now)
@@ -220,6 +229,7 @@ class InviteServerTransaction(ServerTransaction):
         (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),
         (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, _accept),
         (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, _refuse),
+        (State.PROCEEDING, Input.LOST): (State.TERMINATED, _lose),
         (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, ServerTransaction._send),
         (State.ACCEPTED, Input.LINGER_OVER): (State.TERMINATED, ServerTransaction._finish),
         (State.COMPLETED, Input.REQUEST): (State.COMPLETED, ServerTransaction._resend),

@@ -249,8 +249,11 @@ class Transactions:
         return transaction.transport_failed(now)
 
     def flow_lost(self, flow: Flow, now: float) -> list[Effect]:
-        """A connection is gone: what waits for responses over it has failed."""
+        """A connection is gone: what waits for responses over it has failed, and so has the INVITE that it brought and that has none."""
         effects: list[Effect] = []
+        for server in [server for key, server in self.servers.items() if key[3] == flow.key]:
+            if isinstance(server, InviteServerTransaction):
+                effects += server.connection_lost(now)
         for transaction in [client for client in self.clients.values() if client.flow.key == flow.key]:
             effects += transaction.transport_failed(now)
         return effects

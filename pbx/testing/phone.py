@@ -29,6 +29,7 @@ from pbx.sip.session_events import (
     Asked,
     Closed,
     OfferAnswered,
+    OfferCancelled,
     Offered,
     OfferRefused,
     Progressed,
@@ -541,7 +542,7 @@ class PhoneCall:
                 if event.sdp is not None:
                     self.remote = parse_description(event.sdp)
                     self.negotiation.answer_received(self.remote)
-            case OfferRefused():
+            case OfferRefused() | OfferCancelled():
                 if not self.negotiation.may_offer:
                     self.negotiation.offer_refused()
             case Offered():

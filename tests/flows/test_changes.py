@@ -307,7 +307,6 @@ class RefusedChangeTests(ConnectedTests):
         self.assertEqual(len(self.bob.sent(487)), 1)
         self.assert_alive()
         self.callee.accepts_offers = True
-        self.callee.negotiation.offer_refused()
         self.caller.resume()
         self.world.run(1.0)
         self.assertEqual(self.caller.answered_offers, 1)

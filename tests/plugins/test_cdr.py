@@ -35,7 +35,9 @@ class CallRecordTests(SynchronousTestCase):
         """Caller, called, times, outcome, reason, trace and media statistics of a call stand in one line."""
         self.talk(5.0)
         (record,) = self.lines()
-        self.assertEqual((record["caller"], record["called"], record["outcome"], record["reason"]), ("100", "101", "answered", "the caller hung up"))
+        self.assertEqual(
+            (record["caller"], record["called"], record["outcome"], record["reason"]), ("100", "101", "answered", "the caller hung up")
+        )
         self.assertEqual(record["duration"], 5.0)
         self.assertEqual([step["verdict"] for step in record["trace"]][-1], "ring")
         self.assertEqual([leg["media"][0]["kind"] for leg in record["legs"]], ["audio", "audio"])

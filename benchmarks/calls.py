@@ -1,0 +1,68 @@
+"""CPU a call and a registration, against the reference; and calls whose 180 and 200 come back to back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from benchmarks.figures import Figure, Invalid, interleaved
+from benchmarks.servers import Server, Spent
+from benchmarks.sipp import Load
+from benchmarks.stand import Stand
+from benchmarks.tools import HERE
+
+
+def cpu_per_call(stand: Stand, rate: int, goal: float | None) -> Figure:
+    """CPU to set up and clear a call, media anchored and records on."""
+    figure = Figure(f"call_cpu_{rate}", f"CPU a call, {rate}/s", "ms", against="floor_b2b.py", gate=3.0, goal=goal)
+    return _compared(stand, figure, stand.exchange(), stand.floor(), stand.load(rate, stand.effort.seconds))
+
+
+def cpu_per_registration(stand: Stand, rate: int = 100) -> Figure:
+    """CPU of REGISTER, 401, REGISTER with digest, 200; the binding is on disk before the 200 goes out."""
+    figure = Figure("register_cpu", f"CPU a REGISTER with digest, {rate}/s", "ms", against="floor_b2b.py, in memory", gate=2.5)
+    assert stand.tools.harness is not None
+    load = Load(stand.tools.harness / "sipp" / "register.xml", None, rate, int(rate * stand.effort.seconds), users=True)
+    return _compared(stand, figure, stand.exchange_with_digest(), stand.floor(), load)
+
+
+def back_to_back(stand: Stand, rate: int = 100) -> Figure:
+    """
+    Calls whose 180 and 200 leave the callee in one breath; the caller insists on getting both, in that order.
+
+    One failed call is one too many.
+    """
+    figure = Figure("back_to_back", f"failed calls, 180 + 200 at once, {rate}/s", "calls", judged="value", gate=0)
+    exchange = stand.exchange()
+    load = stand.load(rate, stand.effort.seconds, caller=HERE / "uac_in_order.xml", callee=HERE / "uas_at_once.xml")
+    failed: list[tuple[float, float | None]] = []
+    for _ in range(stand.effort.pairs):
+        run = stand.run(exchange, load)
+        failed.append((float(load.count - run.wait(tolerated=1.0)), None))
+        figure.commands = [*stand.command_lines(exchange), run.command_line]
+    figure.notes.append(f"{len(failed)} runs of {load.count} calls; the sum counts")
+    figure.take(failed)
+    figure.ours = sum(ours for ours, _ in failed)
+    return figure
+
+
+def _compared(stand: Stand, figure: Figure, ours: Server, reference: Server, load: Load) -> Figure:
+    commands: dict[str, None] = dict.fromkeys(stand.command_lines(ours, reference))
+    for server in (ours, reference):
+        stand.run(server, replace(load, count=max(int(load.rate * stand.effort.warm), 1))).wait(tolerated=1.0)
+
+    def one(server: Server) -> float:
+        spent = Spent(server)
+        run = stand.run(server, load)
+        commands[run.command_line] = None
+        done = run.wait()
+        figure.details.setdefault("done", []).append(done)
+        cost = spent.seconds() / done * 1000
+        stand.say(f"  {figure.title}: {server.name} {cost:.3f} ms")
+        if cost <= 0:
+            raise Invalid(f"{server.name}: too little load for the grain of the system's accounts")
+        return cost
+
+    figure.take([*interleaved(stand.effort.pairs, partial(one, ours), partial(one, reference))])
+    figure.commands = list(commands)
+    return figure
