@@ -12,9 +12,9 @@ from pathlib import Path
 
 from benchmarks.figures import Invalid
 
-SERVER = "127.7.0.1"
-CALLER = "127.7.0.2"
-CALLEE = "127.7.0.3"
+NETWORK = f"127.7.{1 + os.getpid() % 250}."
+"""Where this run takes place, so that no other run, and nobody who uses ``bench.toml`` as it is, has its ports."""
+SERVER, CALLER, CALLEE = f"{NETWORK}1", f"{NETWORK}2", f"{NETWORK}3"
 _TICK = os.sysconf("SC_CLK_TCK")
 
 OPTIONS = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.figures import Invalid
-from benchmarks.servers import CALLEE, SERVER, Server
+from benchmarks.servers import CALLEE, CALLER, NETWORK, SERVER, Server
 from benchmarks.sipp import CALLEE_PORT, NUMBER, PASSWORD, USERS, Load, Run
 from benchmarks.tools import HERE, Tools, twistd
 
@@ -80,7 +80,7 @@ class Stand:
 
     def new_exchange(self) -> Server:
         """One more exchange with ``bench.toml``; there can only be one at a time."""
-        return self._pbx("exchange", (HERE / "bench.toml").read_text("utf-8"), EXCHANGE_PORT)
+        return self._pbx("exchange", configuration(), EXCHANGE_PORT)
 
     def new_floor(self) -> Server:
         """One more reference; there can only be one at a time."""
@@ -133,9 +133,14 @@ class Stand:
         return Run(self.tools.sipp, server, load, self.folder)
 
 
+def configuration() -> str:
+    """``bench.toml`` on the addresses of this run."""
+    return (HERE / "bench.toml").read_text("utf-8").replace("127.7.0.", NETWORK)
+
+
 def numbers_configuration() -> str:
     """``bench.toml`` with `NUMBERS` more static contacts."""
-    text = (HERE / "bench.toml").read_text("utf-8").replace(str(EXCHANGE_PORT), str(NUMBERS_PORT)).replace("15022", "15024")
+    text = configuration().replace(str(EXCHANGE_PORT), str(NUMBERS_PORT)).replace("15022", "15024")
     numbers = [f"{NUMBER}{number:06d}" for number in range(1, NUMBERS + 1)]
     return text + "".join(f'\n[extensions.{number}]\ncontact = "sip:{number}@{CALLEE}:{CALLEE_PORT}"\n' for number in numbers)
 
@@ -149,6 +154,6 @@ def digest_configuration() -> str:
     """
     head = (
         f'[sip]\nlisten = ["udp:{DIGEST_PORT}:interface={SERVER}"]\ndigest = ["MD5"]\n\n'
-        f'[shell]\nlisten = "tcp:15023:interface={SERVER}"\n\n[guard]\nexempt = ["127.7.0.2"]\n'
+        f'[shell]\nlisten = "tcp:15023:interface={SERVER}"\n\n[guard]\nexempt = ["{CALLER}"]\n'
     )
     return head + "".join(f'\n[extensions.u{number:04d}]\npassword = "{PASSWORD}"\n' for number in range(USERS))

@@ -15,7 +15,7 @@ from pbx.call.verdict import Outcome
 from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip import build
-from pbx.sip.session_events import Answered, Asked, Closed, Offered, Progressed, Refused
+from pbx.sip.session_events import Answered, Progressed, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pbx.call.peer import Target
     from pbx.call.waiting import Waiting
     from pbx.sip.session_events import SessionEvent
+
+_LARGE = 1300
+_WITHOUT_OFFER = 700
+"""Octets of an INVITE of ours besides its offer, about."""
 
 ELSEWHERE = reason_value("SIP", 200, "Call completed elsewhere")
 """RFC 3326 §1; the phone then does not list the call as missed."""
@@ -56,12 +60,13 @@ class Rung:
 
 
 class Attempt:
-    """One `Ring` verdict being carried out. It owns the legs that ring, and the leg that waits."""
+    """One `Ring` verdict being carried out. It owns the legs that ring; the leg that waits belongs to `Waiting`."""
 
     def __init__(self, call: Call, waiting: Waiting) -> None:
         self._call = call
         self._waiting = waiting
         self._ringing: list[Leg] = []
+        self._changed: dict[Leg, Target] = {}  # rung over TCP because the INVITE is large
         self._failures: list[tuple[int, str, Outcome]] = []
         self._winner: Leg | None = None
         self._answer = ""
@@ -75,7 +80,6 @@ class Attempt:
 
         However it is left, no leg but the winner goes on ringing.
         """
-        self._waiting.belongs_to(self)
         try:
             for group in [(target,) for target in targets] if in_turn else [targets]:
                 for target in group:
@@ -94,9 +98,7 @@ class Attempt:
     # Legs of the attempt tell what happens to them here.
 
     def leg_event(self, leg: Leg, event: SessionEvent) -> None:
-        if self._waiting.is_leg(leg):
-            self._waiting_event(leg, event)
-        elif leg is self._winner:
+        if leg is self._winner:
             self._held.append(event)  # it was too quick for the bridge
         else:
             self._callee_event(leg, event)
@@ -107,12 +109,14 @@ class Attempt:
     def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:
         """Nobody listens yet."""
 
-    async def _start(self, target: Target) -> None:
+    async def _start(self, target: Target, *, by_udp: bool = False) -> None:
         exchange = self._call.exchange
+        # RFC 3261 §18.1.1: what is larger than 1300 octets goes by TCP, and by UDP after all if TCP cannot be had.
+        by_stream = not by_udp and target.may_change_transport and self._waiting.offer_size + _WITHOUT_OFFER > _LARGE
         if not exchange.claims.claim(self._call, target.peer):
             self._failures.append((486, f"{target.peer} has all the calls it may have", Outcome.BUSY))
             return
-        flow = await exchange.flow_to(target)
+        flow = await exchange.flow_to(target, by_stream=by_stream)
         if flow is None or not flow.alive:
             self._failures.append((480, f"no way to {target}", Outcome.UNREACHABLE))
             exchange.claims.release(self._call, target.peer)
@@ -126,8 +130,16 @@ class Attempt:
             self._give_back(leg)
             return
         self._ringing.append(leg)
+        if by_stream:
+            self._changed[leg] = target
         routes = build.lines(*(("Route", route) for route in target.routes)) if target.routes else ""
         leg.invite(exchange.from_value(self._call, flow), exchange.to_value(self._call, flow), text, routes=routes)
+
+    async def _by_udp(self, target: Target) -> None:
+        """TCP could not be had."""
+        await self._start(target, by_udp=True)
+        if not self._ringing:
+            self._settle()
 
     async def _until_settled(self, seconds: float) -> None:
         self._settled = Deferred()
@@ -159,16 +171,6 @@ class Attempt:
         leg.close_media()
         self._call.exchange.claims.release(self._call, leg.peer)
 
-    def _waiting_event(self, leg: Leg, event: SessionEvent) -> None:
-        match event:
-            case Closed():
-                self._call.reason_header = event.reason
-                self._call.hang_up(f"the caller gave up ({event.end.value})")
-            case Offered():
-                leg.refuse_offer(500, "Retry-After: 3\r\n")
-            case Asked():
-                leg.reply(event.transaction, 200 if event.request.method == "INFO" else 405)
-
     def _callee_event(self, leg: Leg, event: SessionEvent) -> None:
         match event:
             case Progressed():
@@ -197,8 +199,12 @@ class Attempt:
         if leg not in self._ringing:
             return
         self._ringing.remove(leg)
-        self._failures.append(_judged(leg, event))
         self._give_back(leg)
+        target = self._changed.pop(leg, None)
+        if target is not None and event.response is None:
+            self._run(self._by_udp(target))
+            return
+        self._failures.append(_judged(leg, event))
         if not self._ringing or event.status >= 600:
             self._settle()  # a 6xx speaks for all (RFC 3261 §16.7 step 5)
 

@@ -240,11 +240,14 @@ class Exchange:
 
     # What legs and dialling ask
 
-    async def flow_to(self, target: Target) -> Flow | None:
-        """The way to a target; None: there is none."""
+    async def flow_to(self, target: Target, *, by_stream: bool = False) -> Flow | None:
+        """The way to a target; None: there is none. ``by_stream``: over TCP where the address says UDP."""
         if target.flow is not None:
             return target.flow
-        return None if target.address is None else await self._reach(target.address)
+        if target.address is None:
+            return None
+        host, port, transport = target.address
+        return await self._reach((host, port, "TCP" if by_stream else transport))
 
     def session_id(self) -> int:
         """For the ``o=`` line: constant in a dialog, and nobody else's (RFC 8866 §5.2)."""

@@ -104,5 +104,10 @@ class Target:
     address: tuple[str, int, str] | None = None
     routes: tuple[str, ...] = ()
 
+    @property
+    def may_change_transport(self) -> bool:
+        """Whether a large request may go by TCP instead of UDP: it has neither a flow nor a transport of its own choice."""
+        return self.flow is None and self.address is not None and self.address[2] == "UDP" and ";transport=" not in self.uri.lower()
+
     def __str__(self) -> str:
         return f"{self.peer} at {self.uri}"

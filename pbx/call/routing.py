@@ -72,6 +72,8 @@ class Routing:
             return Refuse(500, f"{name} broke: {type(error).__name__}")
         if not isinstance(verdict, _VERDICTS):
             return _broken(call, name, f"its verdict was {verdict!r}")
+        if isinstance(verdict, Refuse) and not 400 <= verdict.status <= 699:
+            return _broken(call, name, f"it refused with {verdict.status}, which is no refusal")
         return verdict
 
 

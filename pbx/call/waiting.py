@@ -12,29 +12,42 @@ from typing import TYPE_CHECKING
 
 from pbx.call.leg import reason_value
 from pbx.call.media_path import carry_answer, carry_offer, join, read
+from pbx.sip.session_events import Asked, Closed, Offered
 
 if TYPE_CHECKING:
-    from pbx.call.leg import Leg, LegOwner
+    from pbx.call.leg import Leg
     from pbx.sdp.description import Description
+    from pbx.sip.session_events import SessionEvent
 
 
 class Waiting(ABC):
     """
-    Whoever waits.
+    Whoever waits. It owns its leg until a bridge or an application does: also while routers think and nobody is rung.
 
     Attributes:
         leg: The leg that waits.
+        offer_size: Octets of what it offers, about.
     """
 
     leg: Leg
+    offer_size: int = 0
 
-    def belongs_to(self, owner: LegOwner) -> None:
-        """The events of the leg go to ``owner`` while it waits."""
-        self.leg.owner = owner
+    def leg_event(self, leg: Leg, event: SessionEvent) -> None:
+        """A leg that waits can give up; all else has to wait as well."""
+        match event:
+            case Closed():
+                leg.call.reason_header = event.reason
+                leg.call.hang_up(f"the caller gave up ({event.end.value})")
+            case Offered():
+                leg.refuse_offer(500, "Retry-After: 3\r\n")
+            case Asked():
+                leg.reply(event.transaction, 200 if event.request.method == "INFO" else 405)
 
-    def is_leg(self, leg: Leg) -> bool:
-        """Whether ``leg`` is the one that waits."""
-        return leg is self.leg
+    def leg_silent(self, leg: Leg) -> None:
+        """Who waits may be silent."""
+
+    def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:
+        """Nobody listens yet."""
 
     @abstractmethod
     async def offer_to(self, callee: Leg) -> str | None:
@@ -73,7 +86,9 @@ class CallerWaits(Waiting):
     def __init__(self, leg: Leg, offer: Description | None) -> None:
         """``offer``: what the INVITE carried."""
         self.leg = leg
+        leg.owner = self
         self._offer = offer
+        self.offer_size = 0 if offer is None else len(str(offer))
         self._shown = 0  # the last provisional status
         self._early: Leg | None = None  # whose early media the caller hears
         self._preview: str | None = None  # the answer the caller has seen with it
@@ -128,6 +143,9 @@ class AnsweredWaits(Waiting):
 
     def __init__(self, leg: Leg) -> None:
         self.leg = leg
+        agreed = leg.negotiation.remote
+        self.offer_size = 0 if agreed is None else len(str(agreed))
+        leg.owner = self
 
     async def offer_to(self, callee: Leg) -> str | None:
         agreed = self.leg.negotiation.remote
@@ -154,12 +172,6 @@ class AnsweredWaits(Waiting):
 
 class NobodyWaits(Waiting):
     """Nobody yet: the first party of an originated call is rung by the exchange itself."""
-
-    def belongs_to(self, owner: LegOwner) -> None:
-        """There is no leg."""
-
-    def is_leg(self, leg: Leg) -> bool:
-        return False
 
     async def offer_to(self, callee: Leg) -> str | None:
         offer = await callee.call.exchange.media.offer_here(callee.end)

@@ -81,7 +81,9 @@ class Clockwork:
                 self._leave(int(armed * PER_SECOND), machine)
             return
         # Never a bucket that has been: a machine that always wants to be woken at once shall not hold up the loop.
-        number = max(ceil(deadline * PER_SECOND), self._first)
+        number = ceil(deadline * PER_SECOND)
+        if number < self._first:
+            number = self._first
         due = number / PER_SECOND
         if armed is not None:
             if armed <= due:

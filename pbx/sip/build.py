@@ -94,7 +94,7 @@ def _check(text: str) -> None:
 
 
 def _check_lines(text: str) -> None:
-    if text and not text.endswith("\r\n"):
+    if not text.endswith("\r\n"):
         raise ValueError(f"header lines are made by lines(), and end in CRLF: {text!r}")
 
 
@@ -162,7 +162,8 @@ class Outgoing:
         Args:
             reason_lines: Reason lines made by `lines` (RFC 3326).
         """
-        _check_lines(reason_lines)
+        if reason_lines:
+            _check_lines(reason_lines)
         return self._sibling("CANCEL", self.to, reason_lines)
 
     def _sibling(self, method: str, to: str, extra: str) -> bytes:
@@ -219,8 +220,10 @@ def request(
         raise ValueError(f"a blank in a request line: {method!r} {target!r}")
     head = f"{method} {target}{via}{from_}{to}{call_id}{content_type}"  # one check for all: no separator hides a control
     _check(head)
-    _check_lines(routes)
-    _check_lines(extra)
+    if routes:
+        _check_lines(routes)
+    if extra:
+        _check_lines(extra)
     typed = f"Content-Type: {content_type}\r\n" if body else ""
     data = (
         f"{method} {target} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: {max_forwards}\r\n{routes}"
@@ -250,8 +253,10 @@ def response(
     """
     echo, tagged = request.echo or _echo(request)
     phrase = reason or REASONS.get(status, "")
-    _check(phrase + to_tag + content_type)
-    _check_lines(extra)
+    if reason or to_tag or body:
+        _check(phrase + to_tag + content_type)
+    if extra:
+        _check_lines(extra)
     tag = f";tag={to_tag}" if to_tag and not tagged else ""
     timestamp = ""
     if status == 100 and "timestamp" in request.headers:
@@ -264,14 +269,17 @@ def response(
     return data + body if body else data
 
 
-_ECHOED: Final = (("From", "from"), ("Call-ID", "call-id"), ("CSeq", "cseq"), ("To", "to"))
+_ECHOED: Final = (("From: ", "from"), ("Call-ID: ", "call-id"), ("CSeq: ", "cseq"), ("To: ", "to"))
 
 
 def _echo(request: Message) -> tuple[str, bool]:
     headers = request.headers
     parts = [f"Via: {value}" for value in headers.get("via", ())]
     # To is the last one, so that a tag can follow. A request that is refused for lack of one of these has fewer.
-    parts += [f"{name}: {headers[key][0]}" for name, key in _ECHOED if key in headers]
+    for name, key in _ECHOED:
+        values = headers.get(key)
+        if values is not None:
+            parts.append(name + values[0])
     tagged = "to" not in headers
     if not tagged:
         try:

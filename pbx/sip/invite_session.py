@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from pbx.sip.transactions import Transactions
 
 SDP = "application/sdp"
+REFRESH_AGAIN = 10.0
+"""Seconds until a refresh that was refused, for glare or whatever, is tried again."""
 METHODS = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, MESSAGE"
 EXTENSIONS = ("timer",)
 """Option tags that a request within a dialog may require of us (§8.2.2.3)."""
@@ -256,7 +258,7 @@ class InviteSession:
         if status == 422 and self.timer.too_brief(response):
             return self._send_offer(transaction.request.method, self._own_sdp if self._offers else b"", now)
         if status >= 300:
-            return self._offer_failed(status)
+            return self._offer_failed(status, now)
         assert self.dialog is not None
         contact = response.contact
         if contact is not None:
@@ -283,7 +285,7 @@ class InviteSession:
         """A request of ours has gone unanswered (§12.2.1.2: that ends the dialog)."""
         if transaction is self._offer_out and cause is not Cause.DONE:
             self._offer_out = None
-            return self._offer_failed(408 if cause is Cause.TIMEOUT else 503)
+            return self._offer_failed(408 if cause is Cause.TIMEOUT else 503, now)
         return self._forget() if transaction.request.method == "BYE" and self.state is State.TERMINATED else []
 
     def wake(self, now: float) -> list[Effect]:
@@ -325,9 +327,15 @@ class InviteSession:
     def _refresh(self, now: float) -> list[Effect]:
         """Show that we are there (RFC 4028 §7.4): by UPDATE if the far end takes it, else by a re-INVITE that changes nothing."""
         if self.state is not State.CONFIRMED or self._offer_out is not None or self._offer_in is not None:
-            return []  # another change is under way, and refreshes as well
+            self._refresh_later(now)  # another change is under way; if it goes through, it refreshes as well
+            return []
         self._refreshing = True
         return self._send_offer("UPDATE", b"", now) if self._peer_updates else self._send_offer("INVITE", self._own_sdp, now)
+
+    def _refresh_later(self, now: float) -> None:
+        """A refresh could not be: another one soon."""
+        if self.timer.expires_at is not None:
+            self.timer.refresh_at = min(now + REFRESH_AGAIN, self.timer.expires_at)
 
     def _rearm(self) -> list[Effect]:
         """See that we are woken for whatever comes next."""
@@ -395,12 +403,16 @@ class InviteSession:
             effects = transaction.respond(100, build.response(request, 100), now)
         return effects + self._tell(Offered(sdp, request.method))
 
-    def _offer_failed(self, status: int) -> list[Effect]:
+    def _offer_failed(self, status: int, now: float) -> list[Effect]:
         if status in (408, 481):
             return self._close(End.GONE)
         if self._refreshing:
-            self._refreshing = False  # the session goes on until it expires (RFC 4028 §10)
-            return []
+            # The session goes on until it expires (RFC 4028 §10); who does not take UPDATE after all gets a re-INVITE.
+            self._refreshing = False
+            if status in (405, 501):
+                self._peer_updates = False
+            self._refresh_later(now)
+            return self._rearm()
         return self._tell(OfferRefused(status))
 
     def _byed(self, transaction: ServerTransaction, now: float) -> list[Effect]:

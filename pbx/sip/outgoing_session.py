@@ -33,6 +33,7 @@ class OutgoingSession(InviteSession):
         super().__init__(stack, user, contact)
         self.dialog: Dialog | None = None
         self._cancelled = False
+        self._from = ""  # our tag, once there is an INVITE
         self._strays: dict[str, Dialog] = {}  # dialogs of 2xx that came beside the first, by their tag
         self._transaction: InviteClientTransaction | None = None
 
@@ -116,8 +117,8 @@ class OutgoingSession(InviteSession):
 
     @property
     def call_id(self) -> str:
-        """The Call-ID of our INVITE."""
-        return self._invite.call_id
+        """The Call-ID of our INVITE; "" while there is none."""
+        return self._invite.call_id if self._from else ""
 
     def cancel(self, now: float, extra: str = "") -> list[Effect]:
         """
@@ -126,6 +127,9 @@ class OutgoingSession(InviteSession):
         The user hears nothing any more.
         """
         if self.state is not State.EARLY or self._cancelled:
+            return []
+        if not self._from:
+            self.state = State.TERMINATED  # given up before it was rung
             return []
         self._cancelled = True
         self.user = None

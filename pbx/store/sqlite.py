@@ -2,7 +2,8 @@
 The store in SQLite: writes queue up, go out as one transaction, and are told of once that is committed.
 
 What is asked for while a batch is under way, or within 10 ms of the first one, forms the
-next batch. Everything goes through that one queue: a read sees all that was written before it.
+next batch. Call records, for which nobody waits, are given 100 ms, for each batch wakes two
+threads. Everything goes through that one queue: a read sees all that was written before it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from pbx.store.errors import StoreError
 from pbx.store.worker import ThreadWorker, Worker
 
 T = TypeVar("T")
-_Asked = tuple[Statement, Deferred[Any]]
+_Asked = tuple[Statement, Deferred[Any], float]
+"""A statement, who hears of it, and how many seconds it may wait for company."""
 
 BATCH_DELAY = 0.01
 """Seconds that the first statement of a batch waits for company."""
+RECORD_DELAY = 0.1
+"""The same if it is a call record: only a shutdown waits for it, and a crash may cost so much."""
 MAX_WAITING = 100_000
 """Statements waiting at most: beyond, the disk is too slow for the traffic, and callers hear it at once."""
 TRIM_EVERY = 500
@@ -61,6 +65,7 @@ class SqliteStore:
         self._waiting: deque[_Asked] = deque()
         self._under_way = 0
         self._busy = False
+        self._patient = False  # whether the next batch waits for as long as records may
         self._closed = False
         self._untrimmed = 0
         self._idle: list[Deferred[None]] = []
@@ -81,6 +86,8 @@ class SqliteStore:
         done.addCallback(lambda _: self._shut())
         if not self._busy:
             self._tell_idle()
+        elif self._patient:
+            self._hurry(0.0)
         return done
 
     def _shut(self) -> None:
@@ -112,7 +119,7 @@ class SqliteStore:
             "INSERT INTO records (call_id, finished, record) VALUES (?, 0, ?) "
             "ON CONFLICT (call_id) DO UPDATE SET record = excluded.record WHERE finished = 0"
         )
-        return self._tell(sql, (call_id, record))
+        return self._tell(sql, (call_id, record), RECORD_DELAY)
 
     def finish_record(self, call_id: str, record: str) -> Deferred[None]:
         """Keep the record of a call that is over."""
@@ -120,12 +127,12 @@ class SqliteStore:
             "INSERT INTO records (call_id, finished, record) VALUES (?, 1, ?) "
             "ON CONFLICT (call_id) DO UPDATE SET record = excluded.record, finished = 1"
         )
-        done = self._tell(sql, (call_id, record))
+        done = self._tell(sql, (call_id, record), RECORD_DELAY)
         self._untrimmed += 1
         if self._untrimmed >= TRIM_EVERY:
             self._untrimmed = 0
             # Its failure is the batch's, and that is told once for all of it.
-            self._tell(_TRIM, (self._keep_records,)).addErrback(lambda _: None)
+            self._tell(_TRIM, (self._keep_records,), RECORD_DELAY).addErrback(lambda _: None)
         return done
 
     def unfinished_records(self) -> Deferred[list[tuple[str, str]]]:
@@ -165,34 +172,44 @@ class SqliteStore:
 
     # -- the queue -----------------------------------------------------------------------------------------------
 
-    def _tell(self, sql: str, arguments: tuple[Any, ...]) -> Deferred[None]:
+    def _tell(self, sql: str, arguments: tuple[Any, ...], delay: float = BATCH_DELAY) -> Deferred[None]:
         done: Deferred[None] = Deferred()
-        self._queue((sql, arguments, False), done)
+        self._queue((sql, arguments, False), done, delay)
         return done
 
     def _ask(self, sql: str, arguments: tuple[Any, ...], shape: Callable[[list[Any]], T]) -> Deferred[T]:
         rows: Deferred[list[Any]] = Deferred()
-        self._queue((sql, arguments, True), rows)
+        self._queue((sql, arguments, True), rows, BATCH_DELAY)
         return rows.addCallback(shape)
 
-    def _queue(self, statement: Statement, done: Deferred[Any]) -> None:
+    def _queue(self, statement: Statement, done: Deferred[Any], delay: float) -> None:
         if self._closed:
             done.errback(StoreError("the store is closed: the exchange is shutting down"))
             return
         if len(self._waiting) >= MAX_WAITING:
             done.errback(StoreError(f"{MAX_WAITING} writes are waiting: the disk is too slow for this traffic"))
             return
-        self._waiting.append((statement, done))
+        self._waiting.append((statement, done, delay))
         if not self._busy:
             self._busy = True
-            self._worker.do(self._carry_out, self._ended, BATCH_DELAY)
+            self._begin(delay)
+        elif self._patient and delay < RECORD_DELAY:
+            self._hurry(delay)
+
+    def _begin(self, delay: float) -> None:
+        self._patient = delay == RECORD_DELAY
+        self._worker.do(self._carry_out, self._ended, delay)
+
+    def _hurry(self, delay: float) -> None:
+        self._patient = False
+        self._worker.hurry(delay)
 
     def _carry_out(self) -> tuple[list[_Asked], list[Any] | Exception]:
         """In the store's thread: all that waits by now is one batch."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         self._under_way = len(batch)
         try:
-            return batch, self._database.carry_out([statement for statement, _ in batch])
+            return batch, self._database.carry_out([statement for statement, _, _ in batch])
         except Exception as error:  # it is told in the reactor's thread, to everybody whose write it was
             return batch, error
 
@@ -201,9 +218,11 @@ class SqliteStore:
         self._under_way = 0
         self._busy = bool(self._waiting)
         if self._busy:
-            self._worker.do(self._carry_out, self._ended)
+            # What waits already has waited while the batch was written, save records: they come all the time.
+            urgent = self._closed or any(delay < RECORD_DELAY for _, _, delay in self._waiting)
+            self._begin(0.0 if urgent else RECORD_DELAY)
         self._note(outcome)
-        for index, (_, done) in enumerate(batch):
+        for index, (_, done, _) in enumerate(batch):
             result = outcome if isinstance(outcome, Exception) else outcome[index]
             if done.called:
                 continue  # cancelled meanwhile: the write stands

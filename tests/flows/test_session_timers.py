@@ -151,3 +151,31 @@ class SessionTimerTests(FlowTests):
         self.assertEqual((call.state, answered.state), ("talking", "talking"))
         self.world.run(2000.0)
         self.assertEqual((call.state, answered.state), ("talking", "talking"))
+
+    def test_refresh_is_refused(self) -> None:
+        """A refresh that meets 500 or 491 is tried again soon: the call is not lost for it."""
+        alice, bob = self.two_phones(LONG)
+        self.make_old(bob)
+        call, answered = self.connected(alice, bob)
+        answered.session.timer.stop()
+        answered.refuses_offers_with = 491
+        self.world.run(905.0)
+        answered.refuses_offers_with = 0
+        self.world.run(3000.0)
+        self.assertEqual((call.state, answered.state), ("talking", "talking"))
+
+    def test_update_is_not_taken_after_all(self) -> None:
+        """A phone that names UPDATE in Allow and answers it with 405 is refreshed by re-INVITE."""
+        alice, bob = self.two_phones(LONG)
+        bob.stack.session_timer = 0
+        call, answered = self.connected(alice, bob)
+        answered.session.timer.stop()
+        leg = next(iter(self.world.exchange.calls.values())).legs[1]
+        leg.session.timer.confirmed(bob.sent(180)[0], self.world.clock.seconds())
+        self.world.service.driver.carry_out(leg.session._rearm())
+        answered.session._offered = lambda transaction, now: answered.session._respond(  # type: ignore[method-assign]
+            transaction, 405 if transaction.request.method == "UPDATE" else 200, now
+        )
+        self.world.run(950.0)
+        self.assertEqual((len(bob.received("UPDATE")), len(bob.received("INVITE"))), (1, 2))
+        self.assertEqual((call.state, answered.state), ("talking", "talking"))

@@ -37,7 +37,7 @@ class StoreCase(SynchronousTestCase):
 
     def result(self, deferred: Deferred[Any]) -> Any:
         """What ``deferred`` gives once the batch has gone out."""
-        self.clock.advance(sqlite.BATCH_DELAY)
+        self.clock.advance(sqlite.RECORD_DELAY)
         return self.successResultOf(deferred)
 
     def failure(self, deferred: Deferred[Any]) -> str:
@@ -182,6 +182,49 @@ class BatchTests(StoreCase):
         worker.finish()
         self.successResultOf(second)
 
+    def test_records_wait_longer(self) -> None:
+        """The records of a tenth of a second are one batch."""
+        first = self.store.begin_record("a", "{}")
+        self.clock.advance(sqlite.RECORD_DELAY / 2)
+        second = self.store.finish_record("a", "{}")
+        self.assertNoResult(first)
+        self.clock.advance(sqlite.RECORD_DELAY / 2)
+        self.successResultOf(first)
+        self.successResultOf(second)
+
+    def test_bindings_do_not_wait_for_records(self) -> None:
+        """A phone that registers gets its answer after 10 ms although a record has begun to wait; the record is written with it."""
+        record = self.store.finish_record("a", "{}")
+        saved = self.store.save_bindings("100", [{"contact": "x"}])
+        self.clock.advance(sqlite.BATCH_DELAY)
+        self.successResultOf(saved)
+        self.successResultOf(record)
+
+    def test_next_batch_of_records(self) -> None:
+        """Records that come while a batch is written wait again for company; a read among them does not let them."""
+        worker = LaterWorker()
+        store = SqliteStore(self.folder, self.clock, worker=worker)
+        store.finish_record("a", "{}")
+        worker.work()
+        store.finish_record("b", "{}")
+        worker.finish()
+        worker.work()
+        store.finish_record("c", "{}")
+        rows = store.records()
+        worker.finish()
+        worker.work()
+        worker.finish()
+        self.assertEqual(worker.delays, [sqlite.RECORD_DELAY, sqlite.RECORD_DELAY, 0.0])
+        self.assertEqual(len(self.successResultOf(rows)), 3)
+
+    def test_closing_does_not_wait_for_company(self) -> None:
+        """At shutdown records are written at once."""
+        record = self.store.finish_record("a", "{}")
+        closed = self.store.close()
+        self.clock.advance(0)
+        self.successResultOf(record)
+        self.successResultOf(closed)
+
     def test_one_bad_write(self) -> None:
         """A value that cannot be written fails alone: not those in its batch."""
         good = self.store.put("a", "1", "")
@@ -233,6 +276,9 @@ class LaterWorker:
     def do(self, work: Any, done: Any, after: float = 0.0) -> None:
         self.waiting.append((work, done))
         self.delays.append(after)
+
+    def hurry(self, after: float) -> None:
+        """It works when told to."""
 
     def stop(self) -> None:
         """Nothing is under way."""
@@ -351,6 +397,19 @@ class ThreadTests(TestCase):
         reader = sqlite3.connect(folder / "pbx.sqlite")
         self.assertEqual(reader.execute("SELECT count(*) FROM kept").fetchone()[0], 1000)
         reader.close()
+
+    async def test_hurried_thread(self) -> None:
+        """The thread that waits for company for a record is woken by a registration, and by the end."""
+        from twisted.internet import reactor
+
+        store = SqliteStore(Path(self.mktemp()), reactor)
+        await store.open()
+        record = store.finish_record("a", "{}")
+        await store.save_bindings("100", [{"contact": "x"}])
+        self.assertTrue(record.called)
+        last = store.finish_record("b", "{}")
+        await store.close()
+        self.assertTrue(last.called)
 
     def test_kill(self) -> None:
         """What was told of survives ``kill -9`` at that very moment."""
