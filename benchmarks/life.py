@@ -14,6 +14,8 @@ def start(stand: Stand) -> list[Figure]:
     began = Figure("start", "start to first OPTIONS answered", "s", against="floor_b2b.py", judged="value", gate=1.0, goal=0.5)
     idle = Figure("idle_cpu", "idle CPU", "% of a core", judged="value", goal=0.2)
     with_floor = stand.tools.harness is not None
+    if not with_floor:
+        began.against = ""
     stand.new_exchange().wait_for_options()  # not counted: it may have to compile and to fetch from the disk
     idles: list[float] = []
 

@@ -170,7 +170,7 @@ class RoutingSettings(Settings):
         'plugins in the order in which they are asked where a call goes; "*" stands for all that are not named, by name',
     )
     patience: float = setting(5.0, "seconds a router may take; then the caller gets 504", gt=0)
-    outside_prefix: str = setting("9", "what is dialled before an outside number on lines that have no prefixes of their own")
+    outside_prefix: str = setting("9", "dialled before an outside number on lines without prefixes of their own; there are no lines yet")
     ring_timeout: float = setting(60.0, "seconds a target is rung before it counts as no answer", gt=0)
     levels: dict[str, int] = setting({}, "prefix to level: a caller may dial a prefix whose level is at most his own", max_length=10_000)
 
@@ -217,7 +217,7 @@ class GuardSettings(Settings):
 
 
 class DnsSettings(Settings):
-    """``[dns]``: who is asked for names."""
+    """``[dns]``: who is asked for names. Until there are lines and trunks only ``timeout`` has an effect: the system resolves."""
 
     servers: tuple[str, ...] = setting((), 'resolvers, "IP" or "IP:port"; empty: those of the system')
     references: tuple[str, ...] = setting(

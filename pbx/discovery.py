@@ -162,10 +162,18 @@ def asking_order(order: Iterable[str], present: Iterable[str]) -> list[str]:
 # -- finding ---------------------------------------------------------------------------------------------------------
 
 
+_DROP_INS: set[str] = set()
+"""Folders of ``[plugins] path`` that the package has been told of."""
+
+
 def _candidates(paths: Iterable[Path], mistakes: list[Mistake]) -> Iterator[tuple[str, Path, bool]]:
     """``(module name, file, is a drop-in)`` of every plugin, the ones that come along first, each folder by name."""
     package = importlib.import_module(PACKAGE)
     drop_ins = [Path(path).resolve() for path in paths]
+    for gone in _DROP_INS - {str(folder) for folder in drop_ins}:
+        if gone in package.__path__:
+            package.__path__.remove(gone)
+        _DROP_INS.discard(gone)
     for folder in [Path(entry).resolve() for entry in package.__path__]:
         if folder.is_dir() and folder not in drop_ins:
             yield from ((name, file, False) for name, file in _files(folder))
@@ -176,6 +184,7 @@ def _candidates(paths: Iterable[Path], mistakes: list[Mistake]) -> Iterator[tupl
             continue
         if str(folder) not in package.__path__:  # so that plugins of one folder can share a module
             package.__path__.append(str(folder))
+            _DROP_INS.add(str(folder))
         yield from ((name, file, True) for name, file in _files(folder))
 
 

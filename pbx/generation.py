@@ -6,6 +6,7 @@ A reload makes a new generation beside the old one and swaps them; calls that ar
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
@@ -70,6 +71,7 @@ class Generation:
             state_folder=service.state_folder,
             realm=settings.realm,
             relay=settings.media.relay,
+            extensions=settings.tables.get("extensions") or {},
             show=self.shown.append,
         )
         try:
@@ -112,7 +114,8 @@ class Generation:
         for _, instance in self.running():
             instance.startService()
         for text in self.shown:
-            print(text)  # noqa: T201  # shown once, on the screen and in no log
+            # Past twistd, which has put its log in the place of standard output: on the screen, and into no log.
+            print(text, file=sys.__stdout__, flush=True)
         self.shown.clear()
 
     def serve(self, exchange: Exchange) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pbx.call.exchange import Exchange
     from pbx.call.peer import Peer
     from pbx.service import SecretKeeper
+    from pbx.settings import Settings
 
 
 @implementer(IPbx)
@@ -37,6 +38,7 @@ class Handle:
         state_folder: Path,
         realm: str,
         relay: str,
+        extensions: Mapping[str, Settings],
         show: Callable[[str], None],
     ) -> None:
         self.clock = reactor
@@ -52,6 +54,7 @@ class Handle:
         self.peers: dict[str, Peer] = {}
         """What the plugin has enlisted."""
         self._exchange = exchange
+        self._extensions = extensions
         self._reactor = reactor
         self.in_thread = in_thread
         self._secrets = secrets
@@ -73,5 +76,5 @@ class Handle:
     def enlist(self, peers: Mapping[str, Peer]) -> None:
         self.peers.update(peers)
 
-    def extensions(self) -> Iterable[str]:
-        return tuple(self._exchange.directory)
+    def extensions(self) -> Mapping[str, Settings]:
+        return self._extensions

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from twisted.internet.defer import Deferred
 
@@ -251,5 +251,9 @@ class IPbx(Interface):
     def enlist(peers: Mapping[str, Peer]) -> None:
         """Put numbers into the directory of the exchange: these peers can register, and have rights of their own."""
 
-    def extensions() -> Iterable[str]:
-        """The numbers in the directory."""
+    def extensions() -> Mapping[str, Any]:
+        """
+        The entries of ``[extensions]`` by number, each a `pbx.api.Settings`.
+
+        What a plugin has declared as its ``extension_settings`` is read with ``extensions()["100"].of("its name")``.
+        """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import json
+import resource
 import secrets as randomness
 import sys
 import time
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet.error import CannotListenError, DNSLookupError
 from twisted.internet.threads import deferToThreadPool
 
 from pbx.call.b2bua import B2bua
@@ -103,6 +105,7 @@ class Parts:
 
 def real_parts(loaded: Loaded, reactor: Any) -> Parts:
     """The parts of a server that runs."""
+    raise_descriptor_limit()
     settings = loaded.configuration
     state_folder = Path(settings.store.path).absolute()
     plane, loop, ports = start_media(reactor, settings.media, Log(namespace="pbx.media"))
@@ -113,7 +116,8 @@ def real_parts(loaded: Loaded, reactor: Any) -> Parts:
 
     def transports(driver: Driver, addresses: Addresses) -> Transports:
         names = [settings.sip.domain] if settings.sip.domain else []
-        return Transports(reactor, driver, addresses, parse_listens(list(settings.sip.listen)), names=names, keys=state_folder)
+        listens = parse_listens(list(settings.sip.listen))
+        return Transports(reactor, driver, addresses, listens, caps=_caps(settings.sip.caps), names=names, keys=state_folder)
 
     return Parts(
         reactor=reactor,
@@ -273,6 +277,7 @@ class PbxService(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.running = False
         if hasattr(self, "b2bua"):
             self.b2bua.refusing = "shutting down"
             idle = self.exchange.shut_down("the exchange is shutting down")
@@ -298,11 +303,19 @@ class PbxService(MultiService):
 
     async def _reach(self, address: tuple[str, int, str]) -> Flow | None:
         host, port, transport = address
+        if not isIPAddress(host) and not isIPv6Address(host):
+            try:
+                # The system's resolver, in a thread: nothing waits for it but this call.
+                host = await self.reactor.resolve(host, (self.loaded.configuration.dns.timeout,))
+            except (DNSLookupError, TimeoutError) as error:
+                log.warn("{host} has no address: {why}", host=host, why=str(error))
+                return None
         return self._flow(transport, host, port)
 
     def _shed(self, reason: str) -> None:
-        """Refuse new calls for ``reason``, or with "" take them again."""
-        self.b2bua.refusing = reason
+        """Refuse new calls for ``reason``, or with "" take them again, unless they are refused for good."""
+        if self.running:
+            self.b2bua.refusing = reason
 
     def _flow_again(self, key: str) -> Flow | None:
         """The way that a flow's key names, after a restart: a UDP address can be reached again, a connection cannot."""
@@ -351,6 +364,13 @@ def _tune_collector(_: None) -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
+def raise_descriptor_limit() -> None:
+    """Take all the descriptors that we may have: an audio call needs four sockets, and 1024 is soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def rules_of(settings: Any) -> Rules:
     """What of the configuration the calls of an exchange need."""
     return Rules(
@@ -358,6 +378,7 @@ def rules_of(settings: Any) -> Rules:
         language=settings.language,
         ring_timeout=settings.routing.ring_timeout,
         patience=settings.routing.patience,
+        levels=settings.routing.levels,
         media_address=settings.media.address,
     )
 

@@ -6,6 +6,7 @@ The store keeps each record too (that is what survives a crash); this file is fo
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -96,7 +97,8 @@ def _append(folder: Path, lines: list[tuple[float, str]]) -> None:
     for ended_at, line in lines:
         days.setdefault(datetime.fromtimestamp(ended_at, UTC).strftime("%Y-%m-%d"), []).append(line)
     for day, texts in days.items():
-        with (folder / f"calls-{day}.jsonl").open("a", encoding="utf-8") as file:
+        # Who calls whom is nobody else's business.
+        with open(folder / f"calls-{day}.jsonl", "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write("\n".join(texts) + "\n")
 
 

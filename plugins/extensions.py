@@ -52,7 +52,9 @@ class ExtensionSettings(Settings):
     max_calls: int = setting(0, "calls at once; 0: no limit", ge=0)
     level: int = setting(0, "call level: it may dial prefixes up to this one", ge=0)
     ring_timeout: float | None = setting(None, "seconds it is rung; unset: [routing] ring_timeout", gt=0)
-    rel100: Literal["off", "supported", "required"] = setting("supported", "reliable provisional responses (RFC 3262)")
+    rel100: Literal["off", "supported", "required"] = setting(
+        "supported", "reliable provisional responses (RFC 3262); accepted, and without effect yet"
+    )
     relay: Literal["", "always", "never"] = setting("", "whether its media goes through the exchange; empty: as [media] relay says")
     address: str = setting("", "source address that is trusted to be it, without REGISTER and password; empty: none")
     contact: str = setting("", "SIP URI at which it is always rung, without REGISTER; empty: none")

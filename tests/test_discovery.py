@@ -414,6 +414,12 @@ class OrderTests(DiscoveryCase):
         self.write("night.py")
         self.assertIn("night", loads(f"plugins.path = ['{self.drop_in}']").order)
 
+    def test_taken_out_again(self) -> None:
+        """A folder that is no longer in ``[plugins] path`` is searched no more."""
+        self.write("night.py")
+        self.assertIn("night", loads(f"plugins.path = ['{self.drop_in}']").plugins)
+        self.assertNotIn("night", loads("").plugins)
+
     def test_left_out(self) -> None:
         """Without ``"*"`` a router that is not named stops the start."""
         self.write("night.py")

@@ -14,7 +14,9 @@ from unittest import TestResult, defaultTestLoader
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
+import pbx.api
 import pbx.plugins
+from pbx import interfaces
 from pbx.config import ConfigurationError, load, loads
 from pbx.discovery import PACKAGE, discover
 from pbx.log import text_line
@@ -142,6 +144,24 @@ class DropInTests(DocumentsCase):
         result = TestResult()
         defaultTestLoader.loadTestsFromTestCase(names["NightTests"]).run(result)  # type: ignore[arg-type]  # a class made a moment ago
         self.assertEqual((result.testsRun, result.errors, result.failures), (2, [], []))
+
+
+class ContractTests(SynchronousTestCase):
+    """What docs/plugins.md tells of the contracts."""
+
+    def test_handle(self) -> None:
+        """Every member of the handle stands there."""
+        text = PLUGINS.read_text("utf-8").partition("## What a plugin is given")[2].partition("\n## ")[0]
+        for name in interfaces.IPbx.names():
+            self.assertRegex(text, rf"`{name}[`(]", name)
+
+    def test_interfaces(self) -> None:
+        """Every interface and verdict that is named there can be imported from ``pbx.api``."""
+        text = without_code(PLUGINS)
+        named = set(re.findall(r"`(I[A-Z][a-z]\w+)`", text)) - {"IService"} | set(re.findall(r"^\| `(\w+)\(", text, re.MULTILINE))
+        named -= set(interfaces.IPbx.names())
+        self.assertLessEqual(named, set(pbx.api.__all__))
+        self.assertGreater(len(named), 10)
 
 
 class SettingsTests(DocumentsCase):

@@ -52,9 +52,32 @@ class Call:
     """
 
     __slots__ = (
-        "_random", "answered_at", "begun_at", "call_id", "called", "caller", "cancelled", "dialled", "exchange", "explaining",
-        "hops", "hops_left", "legs", "log", "outcome", "phase", "reason", "reason_header", "rights", "ring_at_most", "shown", "status", "talk_at_most", "task", "trace",
-    )  # fmt: skip
+        "_random",
+        "answered_at",
+        "begun_at",
+        "call_id",
+        "called",
+        "caller",
+        "cancelled",
+        "dialled",
+        "exchange",
+        "explaining",
+        "hops",
+        "hops_left",
+        "legs",
+        "log",
+        "outcome",
+        "phase",
+        "reason",
+        "reason_header",
+        "rights",
+        "ring_at_most",
+        "shown",
+        "status",
+        "talk_at_most",
+        "task",
+        "trace",
+    )
 
     def __init__(self, exchange: Exchange, call_id: str, caller: Caller, called: str, log: Any) -> None:
         self.exchange = exchange
@@ -119,7 +142,8 @@ class Call:
         for leg in self.legs if ended_at else ():
             counts = self.exchange.media.counts(leg.end)
             legs.append(LegRecord(str(leg.peer), leg.uri, leg.status, [count.json() for count in counts]))
-        outcome = self.outcome.value if self.outcome is not None else ("cancelled" if self.cancelled else "rejected")
+        ended_as = self.outcome.value if self.outcome is not None else "rejected"
+        outcome = "cancelled" if self.cancelled and not self.answered_at else ended_as
         return Record(
             call_id=self.call_id,
             caller=self.caller.number,

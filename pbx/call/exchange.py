@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -25,7 +25,7 @@ from pbx.sip.headers import NameAddr
 from pbx.sip.uri import SipUri
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
@@ -73,6 +73,7 @@ class Rules:
         language: ``"en"`` or ``"zh"``.
         ring_timeout: Seconds of ringing when a router does not say.
         patience: Seconds that a router may take.
+        levels: Prefix to the level that it takes to dial it.
         media_address: Written into SDP; "" for the local address of the route to the peer.
     """
 
@@ -80,6 +81,7 @@ class Rules:
     language: str = "en"
     ring_timeout: float = 60.0
     patience: float = 5.0
+    levels: Mapping[str, int] = field(default_factory=dict)
     media_address: str = ""
 
 
@@ -136,7 +138,7 @@ class Exchange:
     def use(self, services: Services) -> None:
         """Take these services from now on; calls that are under way keep what they have asked for."""
         self.services = services
-        self.routing = Routing(services.routers, services.overflows, self.rules.patience, self.clock)
+        self.routing = Routing(services.routers, services.overflows, self.rules.patience, self.clock, self.rules.levels)
 
     @property
     def ring_timeout(self) -> float:

@@ -7,6 +7,7 @@ where nothing is awaited.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
@@ -17,12 +18,14 @@ from pbx.call.call import Phase
 from pbx.call.dialing import Attempt, Rung
 from pbx.call.leg import reason_value
 from pbx.call.media_path import read
-from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring, in_words
+from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring
 from pbx.call.waiting import CallerWaits, NobodyWaits
 from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from pbx.call.call import Call
     from pbx.call.leg import Leg
     from pbx.call.verdict import Verdict
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST_HOPS = 5
 """Diversions in one call; more is a loop (RELIABILITY: 5 diversions a call, 3xx included)."""
+MOST_ATTEMPTS = 20
+"""Attempts in one call: an overflow that always knows somebody more to ring comes to an end."""
 
 
 async def live(call: Call, leg: Leg, sdp: str | None) -> None:
@@ -64,9 +69,10 @@ async def originate(call: Call, first: str, second: str) -> None:
     waiting: Waiting = nobody
     try:
         call.called = first
-        reached = await reach(call, nobody)
+        reached = await reach(call, partial(_ring, call, nobody))
         if not isinstance(reached, Rung) or reached.winner is None:
-            call.reason = f"{first} cannot be had: {in_words(reached)}" if not isinstance(reached, Rung) else reached.why
+            why = reached.why if isinstance(reached, Refuse) else "it is a service of the exchange"
+            call.reason = f"{first} cannot be had: {why}"
             return
         waiting = await nobody.became(reached.winner, reached.sdp)
         call.called, call.outcome = second, None
@@ -85,7 +91,7 @@ async def originate(call: Call, first: str, second: str) -> None:
 
 async def serve(call: Call, waiting: Waiting) -> None:
     """Route for the leg that waits, and go on until it is refused or its conversation is over."""
-    reached = await reach(call, waiting)
+    reached = await reach(call, partial(_ring, call, waiting))
     match reached:
         case Rung():
             await _talk(call, waiting, reached)
@@ -97,18 +103,26 @@ async def serve(call: Call, waiting: Waiting) -> None:
             waiting.refuse(reached.status, reached.why)
 
 
-async def reach(call: Call, waiting: Waiting) -> Rung | Answer | Refuse:
-    """Ask the dial plan, ring whom it names, and ask it again when that fails, until somebody answers or nothing is left."""
+async def reach(call: Call, ring: Callable[[Ring], Awaitable[Rung]]) -> Rung | Answer | Refuse:
+    """
+    Ask the dial plan, ring whom it names, and ask it again when that fails, until somebody answers or nothing is left.
+
+    Args:
+        call: Carries the trace afterwards.
+        ring: Carries out one attempt, or only says how it would end.
+    """
     routing = call.exchange.routing
     verdict: Verdict = await routing.route(call)
+    attempts = 0
     while True:
         match verdict:
             case Ring():
-                rung = await _ring(call, waiting, verdict)
+                attempts += 1
+                rung = await ring(verdict)
                 call.outcome = rung.outcome
-                if rung.winner is not None:
+                if rung.outcome is Outcome.ANSWERED:
                     return rung
-                more = await routing.overflow(call)
+                more = await routing.overflow(call) if attempts < MOST_ATTEMPTS else None
                 verdict = Refuse(rung.status, rung.why) if more is None else more
             case Divert():
                 verdict = await _divert(call, verdict)
@@ -120,22 +134,19 @@ async def reach(call: Call, waiting: Waiting) -> Rung | Answer | Refuse:
 
 async def rehearse(call: Call, outcome: Outcome | None) -> Call:
     """
-    Follow the verdicts as `reach` does, without ringing anybody.
+    Follow the verdicts without ringing anybody.
 
     Args:
         call: Carries the trace afterwards.
         outcome: How each attempt is taken to end; None: the first `Ring` with somebody to ring is the end.
     """
-    routing = call.exchange.routing
-    verdict: Verdict | None = await routing.route(call)
-    while isinstance(verdict, Divert | Ring):
-        if isinstance(verdict, Divert):
-            verdict = await _divert(call, verdict)
-        elif outcome is None and verdict.targets:
-            break
-        else:
-            call.outcome = outcome or Outcome.UNREACHABLE
-            verdict = await routing.overflow(call)
+
+    async def ring(verdict: Ring) -> Rung:
+        if outcome is None and verdict.targets:
+            return Rung(Outcome.ANSWERED, 200, "")
+        return Rung(outcome or Outcome.UNREACHABLE, 480, "")
+
+    await reach(call, ring)
     return call
 
 

@@ -113,8 +113,9 @@ class Location:
         return sum(len(bindings) for bindings in self._bindings.values())
 
     def devices(self) -> int:
-        """The number of distinct registered devices."""
-        return len(self)
+        """The number of distinct devices that are registered now."""
+        now = self._clock.seconds()
+        return sum(binding.expires_at > now for bindings in self._bindings.values() for binding in bindings)
 
     def stop(self) -> None:
         """Sweep no more."""

@@ -13,7 +13,7 @@ from pbx.call.stepping import within
 from pbx.call.verdict import Answer, Divert, Pass, Refuse, Ring, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -27,16 +27,36 @@ class Routing:
     """The dial plan: routers and overflows in their order."""
 
     def __init__(
-        self, routers: Sequence[tuple[str, Any]], overflows: Sequence[tuple[str, Any]], patience: float, clock: IReactorTime
+        self,
+        routers: Sequence[tuple[str, Any]],
+        overflows: Sequence[tuple[str, Any]],
+        patience: float,
+        clock: IReactorTime,
+        levels: Mapping[str, int],
     ) -> None:
-        """``patience``: seconds that one router may take."""
+        """
+        Args:
+            routers: By name, in the order in which they are asked.
+            overflows: The same.
+            patience: Seconds that one router may take.
+            clock: For that.
+            levels: Prefix to the level that it takes to dial it; a prefix that is not there is everybody's.
+        """
+        self._levels = sorted(levels.items(), key=lambda item: -len(item[0]))  # the longest prefix first
         self._routers = [(name, plugin.route) for name, plugin in routers]
         self._overflows = [(name, plugin.overflow) for name, plugin in overflows]
         self._patience = patience
         self._clock = clock
 
     async def route(self, call: Call) -> Verdict:
-        """Where ``call.called`` goes; nobody knows it: 404."""
+        """Where ``call.called`` goes; nobody knows it: 404; above the level of whoever dials: 403."""
+        for prefix, level in self._levels:
+            if call.called.startswith(prefix):
+                if level > call.rights.level:
+                    refused = Refuse(403, f"{call.called} takes level {level}, and {call.rights} has {call.rights.level}")
+                    call.trace.add(Step("levels", "route", call.called, refused, 0.0))
+                    return refused
+                break
         verdict = await self._ask(call, "route", self._routers)
         return Refuse(404, f"nobody knows the number {call.called}") if verdict is None else verdict
 

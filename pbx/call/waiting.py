@@ -43,10 +43,10 @@ class Waiting(ABC):
             case Asked():
                 leg.reply(event.transaction, 200 if event.request.method == "INFO" else 405)
 
-    def leg_silent(self, leg: Leg) -> None:
+    def leg_silent(self, leg: Leg) -> None:  # noqa: B027  # nothing is what happens
         """Who waits may be silent."""
 
-    def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:
+    def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:  # noqa: B027  # as above
         """Nobody listens yet."""
 
     @abstractmethod
@@ -97,12 +97,14 @@ class CallerWaits(Waiting):
         return None if self._offer is None else await carry_offer(self.leg, callee, self._offer)
 
     async def ringing(self, callee: Leg, status: int, sdp: str | None) -> None:
-        if sdp is not None and self._offer is not None and self._early in (None, callee):
+        # One early media at a time; when its phone has been given up, the next may be heard.
+        if sdp is not None and self._offer is not None and (self._early in (None, callee) or self._early.owner is None):
             answer = read(sdp)
             callee.negotiation.answer_received(answer, reliable=False)
             text = await carry_answer(callee, self.leg, answer, reliable=False)
+            self._early = callee
             if self._preview is None:
-                self._early, self._preview = callee, text
+                self._preview = text
             join(self.leg, callee)
         elif status == self._shown:
             return

@@ -264,9 +264,7 @@ class MediaPlane:
         return through_us(media, address, _port_of(track), has_session_address=has_session_address, mux=mux)
 
     def _wire(self, a: MediaEnd, b: MediaEnd) -> None:
-        for place in range(max(len(a.tracks), len(b.tracks))):
-            one = a.tracks[place] if place < len(a.tracks) else None
-            other = b.tracks[place] if place < len(b.tracks) else None
+        for one, other in zip(a.tracks, b.tracks, strict=False):
             if one is not None and other is not None and one.pair is not None and other.pair is not None and one.kind == other.kind:
                 if one.out is not other:
                     one.connect_to(other)

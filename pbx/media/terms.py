@@ -162,7 +162,7 @@ _said = lru_cache(maxsize=1024)(_read)
 
 
 def _formats(media: Media) -> _Formats:
-    """Read the formats: all payload types; those of telephone events; those of G.711 with its law, in order; the clock rate of the first."""
+    """All payload types; those of telephone events; those of G.711 with its law, in order; the clock rate of the first format."""
     formats = media.formats
     encodings = [(payload_type, media.encoding(payload_type).upper().removesuffix("/1")) for payload_type in formats]
     events = [payload_type for payload_type, encoding in encodings if encoding.startswith("TELEPHONE-EVENT/")]

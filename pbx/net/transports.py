@@ -12,6 +12,7 @@ from pbx.net.address import EVERYWHERE
 from pbx.net.connections import Connections
 from pbx.net.tls import self_signed, server_context
 from pbx.net.udp import UdpPort
+from pbx.sip.gate import DEFAULT_CAPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pbx.net.listen import Listen
     from pbx.net.udp import Reactor as UdpReactor
     from pbx.sip.flow import Flow
+    from pbx.sip.gate import Caps
 
     class Reactor(StreamReactor, UdpReactor):
         """Streams, time, and descriptors of our own."""
@@ -43,6 +45,7 @@ class Transports:
         addresses: Says what to call ourselves toward a peer.
         listens: Where to listen.
         connections: The table of connections; made here if none is given.
+        caps: How big a message may be.
         names: Domains and addresses that a self-signed certificate speaks for.
         keys: Folder where a self-signed certificate is kept.
         ca: Authorities whose client certificates prove a trunk; None: nobody is asked for one.
@@ -56,11 +59,12 @@ class Transports:
         listens: Sequence[Listen],
         *,
         connections: Connections | None = None,
+        caps: Caps = DEFAULT_CAPS,
         names: Sequence[str] = (),
         keys: Path = Path("var"),
         ca: Path | None = None,
     ) -> None:
-        self.connections = connections or Connections(reactor, driver, addresses)
+        self.connections = connections or Connections(reactor, driver, addresses, caps=caps)
         self.udp: list[UdpPort] = []
         """The UDP sockets, in the order of the configuration."""
         self._reactor = reactor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pbx.log import escaped
 from pbx.shell.answers import padded, width
-from pbx.shell.seen import title
+from pbx.shell.seen import shown_address, title
 
 if TYPE_CHECKING:
     from pbx.trace import Seen
@@ -73,7 +73,7 @@ def ladder_of(seen: Sequence[Seen], legs: Sequence[tuple[str, str]]) -> Ladder:
             continue
         began = one.at if began is None else began
         place = places[message.call_id]
-        addresses[place] = f"{one.flow.remote[0]}:{one.flow.remote[1]}"
+        addresses[place] = shown_address(one.flow.remote)
         text = escaped(title(message)) + (" (SDP)" if message.sdp is not None else "")
         if (one.sent, one.data) in known:
             text += " again"

@@ -17,6 +17,7 @@ from pbx.config import CORE
 from pbx.discovery import interfaces_of, shown
 from pbx.settings import Settings
 from pbx.shell.answers import Answer, Fields, Table
+from pbx.shell.seen import shown_address
 
 if TYPE_CHECKING:
     from pbx.call.exchange import Exchange
@@ -69,7 +70,7 @@ def registration_rows(service: PbxService) -> list[tuple[Any, ...]]:
     rows = []
     for aor, binding in service.location:
         flow = binding.flow
-        address = f"{flow.remote[0]}:{flow.remote[1]}" if flow is not None else None
+        address = shown_address(flow.remote) if flow is not None else None
         transport = flow.transport if flow is not None else binding.flow_key.partition(" ")[0]
         left = round(binding.expires_at - now)
         rows.append((aor, binding.contact, address, transport, left, binding.reachable(now), binding.user_agent))

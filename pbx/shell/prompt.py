@@ -118,6 +118,21 @@ class Prompt(ColoredManhole):
             # Half of a line is not always Python; then it has no colours.
             self.terminal.write(ch)
 
+    def addOutput(self, data: Any, isAsync: Any = None) -> None:  # noqa: N803  # the same
+        """As conch's, which cannot bring back a line that was being typed: it takes its list of letters for a letter."""
+        if not isAsync:
+            self.terminal.write(data)
+            return
+        self.terminal.eraseLine()
+        self.terminal.cursorBackward(len(self.lineBuffer) + len(self.ps[self.pn]))
+        self.terminal.write(data)
+        if self._needsNewline():
+            self.terminal.nextLine()
+        self.terminal.write(self.ps[self.pn] + b"".join(self.lineBuffer))
+        behind = len(self.lineBuffer) - self.lineBufferIndex
+        if behind:
+            self.terminal.cursorBackward(behind)
+
     def write_later(self, text: str) -> None:
         """Show text that no command was answered with; the prompt and what was being typed come again below it."""
         self.addOutput(text, True)

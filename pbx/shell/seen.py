@@ -72,7 +72,7 @@ def as_text(seen: Seen, at: float) -> str:
     """
     source, destination = ends(seen)
     moment = datetime.fromtimestamp(at).astimezone().isoformat(" ", "milliseconds")
-    way = f"{_shown(source)} -> {_shown(destination)}"
+    way = f"{shown_address(source)} -> {shown_address(destination)}"
     lines = without_credentials(seen.data).decode("utf-8", "surrogateescape").rstrip("\r\n").split("\n")
     text = "\n".join(escaped(line.rstrip("\r")) for line in lines)
     return f"--- {moment} {'sent' if seen.sent else 'received'} {seen.flow.transport} {way}\n{text}\n"
@@ -84,6 +84,7 @@ def as_packet(seen: Seen, at: float) -> bytes:
     return packet(at, without_credentials(seen.data), source, destination)
 
 
-def _shown(address: Address) -> str:
+def shown_address(address: Address) -> str:
+    """Address and port, an IPv6 address in brackets."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -86,13 +86,15 @@ class Script:
         self._status = 0
         self._running: Deferred[None] | None = None
         self._reads = False  # whether lines still come
+        self._busy = False
         self._over = False
         channel.makeConnection(_Near(self))
 
     def begin(self, text: bytes) -> None:
         """Run one text, and end."""
         self._lines.append(text.decode("utf-8", "replace"))
-        self._go_on()
+        # Not before the client has been told that its request is granted (RFC 4254 §6.5): what came earlier, some do not take.
+        self._service.reactor.callLater(0, self._go_on)
 
     def read(self) -> None:
         """Run what comes, until its end."""
@@ -122,9 +124,8 @@ class Script:
         """The channel is gone."""
         self._over = True
         self._commands.gone()
-        running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
+        if self._busy and self._running is not None:
+            self._running.cancel()
 
     def finish(self, status: int) -> None:
         """End the session with an exit status."""
@@ -136,9 +137,11 @@ class Script:
         self._channel.processEnded(Failure(reason))
 
     def _go_on(self) -> None:
-        if self._running is None and not self._over:
-            self._running = Deferred.fromCoroutine(self._run())
-            self._running.addErrback(self._broke)
+        if self._busy or self._over:
+            return
+        self._busy = True
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addErrback(self._broke)
 
     async def _run(self) -> None:
         while self._lines:
@@ -149,7 +152,7 @@ class Script:
                 self._write(await run(line, self._commands, self._service))
             except ShellError as error:
                 self._complain(str(error))
-        self._running = None
+        self._busy = False
         # A trace to this terminal goes on until the client has enough of it.
         if not self._reads and not self._commands.is_watching:
             self.finish(self._status)

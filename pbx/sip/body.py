@@ -23,6 +23,8 @@ def sdp_of(content_type: str, body: bytes) -> str | None:
         content_type: The Content-Type value, with its parameters.
         body: The body; in a multipart one at most `MAX_PARTS` parts are looked at, nested at most `MAX_DEPTH` deep.
     """
+    if content_type == "application/sdp":
+        return body.decode("utf-8", "surrogateescape")
     # A list of what is still to be looked at and no recursion: nobody nests us to death.
     waiting = [(content_type, body, 0)]
     seen = 0

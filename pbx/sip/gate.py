@@ -154,7 +154,7 @@ def _check_common(message: Message, caps: Caps) -> None:
         raise _Refused("Too many header lines")
     if message.line_length > caps.line:
         raise _Refused("A header line that is too long")
-    if not _ALL_NEEDED <= headers.keys():
+    if not headers.keys() >= _ALL_NEEDED:
         missing = next(name for name in _NEEDED if name not in headers)
         raise _Refused(f"Missing {_CALLED[missing]}")
     if message.header_count != len(headers):

@@ -226,7 +226,7 @@ _LAZY: Final[dict[str, Callable[[Any], Any]]] = {
     "contacts": lambda message: parse_contacts(message.headers.get("contact", ())),
     "record_routes": lambda message: parse_addresses(message.headers.get("record-route", ()), "Record-Route"),
     "plain_via": lambda message: grammar.PLAIN_VIA.fullmatch(message.headers.get("via", [""])[0]),
-    "sdp": lambda message: sdp_of(message.first("content-type") or "", message.body),
+    "sdp": lambda message: sdp_of(message.first("content-type") or "", message.body) if message.body else None,
     "uri": lambda request: parse_uri(request.target),
 }
 
@@ -252,6 +252,8 @@ class Request(Message):
         self.size = self.line_length = self.header_count = 0
         self.echo = None
         self.via_read = False
+        if not body:
+            self.sdp = None
 
     def stamp(self, host: str, port: int) -> None:
         """
@@ -321,6 +323,8 @@ class Response(Message):
         self.size = self.line_length = self.header_count = 0
         self.echo = None
         self.via_read = False
+        if not body:
+            self.sdp = None
 
     def __repr__(self) -> str:
         return f"<{self.status} {self.reason}>"
@@ -361,8 +365,6 @@ def parse_message(data: bytes) -> Request | Response:
         flaw = flaw or "A header line without a name and a colon"
     if flaw and not message.flaw:
         message.flaw = flaw
-    if not body:
-        message.sdp = None
     message.size = message.line_length = len(data)
     message.header_count = count
     if len(data) >= 2048:

@@ -113,7 +113,7 @@ class Phone:
         self._ids = Ids(f"p{number}", Random(f"{address}{number}"))  # noqa: S311  # a test repeats itself
         self.stack = Stack(self._ids, Transactions(self._ids), Timing(), session_timer)
         self.driver = Driver(clock, self.stack.transactions, self, Logger(namespace="pbx.testing.phone"))
-        self.driver.taps.append(lambda direction, data, flow, now: self.history.append((direction, now, data)))
+        self.driver.taps.append(lambda direction, data, _, now: self.history.append((direction, now, data)))
         self.wire = _Line(network, address, self)
         self.wire.driver = self.driver
         self._connections: Connections | None = None
@@ -141,7 +141,7 @@ class Phone:
         if self._connections is not None:
             for flow in self._connections.flows():
                 _abort(flow)
-        self.loses = lambda data, is_sent: True
+        self.loses = lambda *_: True
 
     def received(self, what: str | int, method: str = "") -> list[Any]:
         """The requests with method ``what`` that have come, or the responses with status ``what``, those to ``method`` only if named."""
@@ -234,10 +234,7 @@ class Phone:
         """An answer to REGISTER, MESSAGE or the like."""
         method = transaction.request.method
         self.last_response = response
-        if (
-            response.status in (401, 407)
-            and "Authorization:" not in transaction.request.data.decode()
-        ):
+        if response.status in (401, 407) and "Authorization:" not in transaction.request.data.decode():
             line = self.authorization(method, transaction.request.target, response)
             target, extra, body, content_type = self._last
             self._again(method, target, extra + line, body, content_type)
@@ -609,7 +606,8 @@ class PhoneCall:
 
     def _own_answer(self) -> str:
         if self.remote is None or self.negotiation.may_offer:
-            own = self.own_offer()
+            local = self.negotiation.local
+            own = self.own_offer() if local is None or len(local.media) < 2 else self.current()
             self.negotiation.offer_sent(own)
         else:
             own = select_audio(self.remote, self.phone.address, self.audio.address[1])

@@ -8,7 +8,23 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
-from pbx.api import Answer, Call, Divert, IApplication, ICallObserver, ICallRouter, IOverflow, IPbx, Outcome, Pass, Plugin, Refuse, Ring, Settings, Verdict
+from pbx.api import (
+    Answer,
+    Call,
+    Divert,
+    IApplication,
+    ICallObserver,
+    ICallRouter,
+    IOverflow,
+    IPbx,
+    Outcome,
+    Pass,
+    Plugin,
+    Refuse,
+    Ring,
+    Settings,
+    Verdict,
+)
 from tests.flows.base import FlowTests
 
 
@@ -118,7 +134,11 @@ class RoutingTests(FlowTests):
     def test_nonsense(self) -> None:
         """A verdict that is none: 500."""
         for nonsense in (None, True, "101", 404, Refuse(200, "welcome")):
-            self.assertEqual(self.statuses(router("odd", lambda call, pbx, nonsense=nonsense: nonsense)), [500])
+
+            def odd(call: Call, pbx: IPbx, nonsense: object = nonsense) -> object:
+                return nonsense
+
+            self.assertEqual(self.statuses(router("odd", odd)), [500])
 
     def test_cancels_its_own_work(self) -> None:
         """One whose own Deferred is cancelled: 500; it is no hang-up (DESIGN §9.7)."""
@@ -132,7 +152,9 @@ class RoutingTests(FlowTests):
 
     def test_divert(self) -> None:
         """The new number is routed anew, and the callee is rung for it."""
-        self.assertEqual(self.statuses(router("d", lambda call, pbx: Divert("101", "test") if call.called == "500" else Pass()), number="500"), [180])
+        self.assertEqual(
+            self.statuses(router("d", lambda call, pbx: Divert("101", "test") if call.called == "500" else Pass()), number="500"), [180]
+        )
         self.bob.incoming[0].answer()
         self.world.run(0.5)
         self.call.hang_up()
@@ -195,6 +217,26 @@ class RoutingTests(FlowTests):
         carol.incoming[0].answer()
         self.world.run(0.5)
         self.assertEqual((call.statuses, call.state), ([180, 200], "talking"))
+
+    def test_given_up_after_a_failure(self) -> None:
+        """The caller gives up while the second attempt rings: the record says cancelled, not how the first one ended."""
+        plugin = overflow("busy", lambda call: Divert("102", "busy") if call.called == "101" else Pass())
+        self.make_world(plugins=(plugin,))
+        alice, bob, _ = (self.world.phone(number) for number in ("100", "101", "102"))
+        bob.refuses_with = 486
+        call = alice.dial("101")
+        self.world.run(0.5)
+        call.hang_up()
+        self.world.run(0.5)
+        self.assertEqual((self.last_record().outcome, self.last_record().status), ("cancelled", 487))
+
+    def test_overflow_without_end(self) -> None:
+        """An overflow that always has the same number to ring comes to an end, in a call and in its rehearsal."""
+        plugin = overflow("again", lambda call: Ring(()))
+        self.assertEqual(self.statuses(plugin, number="102"), [480])
+        exchange = self.world.exchange
+        call = self.successResultOf(exchange.explain(Caller(exchange.directory["100"], "100"), "102", Outcome.BUSY))
+        self.assertLess(len(call.trace.steps), 100)
 
     def test_overflow_of_offline(self) -> None:
         """Also when nobody was registered."""
@@ -391,7 +433,8 @@ class ApplicationTests(FlowTests):
     def test_no_common_codec(self) -> None:
         """An offer without G.711: 488."""
         self.served(lambda leg, media: Deferred())
-        sdp = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\n"
+        audio = "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\n"
+        sdp = f"v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n{audio}"
         call = self.alice.dial("700", sdp)
         self.world.run(0.5)
         self.assertEqual(call.statuses, [488])

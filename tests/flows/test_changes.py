@@ -508,7 +508,7 @@ class EarlyChangeTests(FlowTests):
 
     def test_change_after_bye(self) -> None:
         """A re-INVITE that comes after the BYE gets 481."""
-        call, answered = self.connected(self.alice, self.bob)
+        call, _ = self.connected(self.alice, self.bob)
         dialog = call.session.dialog
         assert dialog is not None
         call.hang_up()

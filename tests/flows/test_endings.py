@@ -204,7 +204,7 @@ class RestartTests(FlowTests):
         second = MemoryStore()
         second.call_records, second.bindings = records, dict(store.bindings)
         self.addCleanup(lambda world: self.assertEqual(len(world.exchange.calls), 0), World(store=second))
-        (finished, text), = second.call_records.values()
+        ((finished, text),) = second.call_records.values()
         self.assertTrue(finished)
         self.assertEqual((json.loads(text)["outcome"], json.loads(text)["caller"]), ("restart", "100"))
 
@@ -232,21 +232,26 @@ class RecordTests(FlowTests):
         self.world.run(10.0)
         answered.hang_up()
         self.world.run(0.5)
-        (finished, text), = self.world.store.call_records.values()
+        ((finished, text),) = self.world.store.call_records.values()
         self.assertTrue(finished)
         record = json.loads(text)
         self.assertEqual(
             {key: record[key] for key in ("caller", "dialled", "called", "outcome", "status", "reason")},
-            {"caller": "100", "dialled": "101", "called": "101", "outcome": "answered", "status": 200, "reason": "the called party hung up"},
+            {
+                "caller": "100",
+                "dialled": "101",
+                "called": "101",
+                "outcome": "answered",
+                "status": 200,
+                "reason": "the called party hung up",
+            },
         )
         self.assertLess(abs(record["duration"] - 10.5), 0.1)
         self.assertLess(record["begun"], record["answered"])
         self.assertEqual([leg["peer"] for leg in record["legs"]], ["extension 100", "extension 101"])
         self.assertEqual([leg["status"] for leg in record["legs"]], [200, 200])
         counts = [leg["media"][0] for leg in record["legs"]]
-        self.assertEqual(
-            [(count["packets_in"], count["packets_out"]) for count in counts], [(50, 40), (40, 50)], f"found {counts}"
-        )
+        self.assertEqual([(count["packets_in"], count["packets_out"]) for count in counts], [(50, 40), (40, 50)], f"found {counts}")
         self.assertEqual([step["router"] for step in record["trace"]][-1], "extensions")
         self.assertIn("ring", record["trace"][-1]["why"])
 
@@ -254,7 +259,7 @@ class RecordTests(FlowTests):
         """The record is begun when the call is answered: it survives a crash in mid-call."""
         alice, bob = self.two_phones()
         self.connected(alice, bob)
-        (finished, text), = self.world.store.call_records.values()
+        ((finished, text),) = self.world.store.call_records.values()
         self.assertEqual((finished, json.loads(text)["outcome"]), (False, "answered"))
 
     def test_all_that_rang(self) -> None:

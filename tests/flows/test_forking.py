@@ -229,6 +229,23 @@ class EarlyMediaTests(FlowTests):
         self.assertEqual((call.statuses, call.state), ([183, 180, 183, 200], "talking"))
         self.assertEqual(len(self.descriptions(self.alice)), 1)
 
+    def test_the_second_after_the_first_has_failed(self) -> None:
+        """The phone whose early media was heard refuses: now that of the other is heard, with the description seen already."""
+        call = self.alice.dial("101")
+        self.world.run(0.5)
+        self.bob.incoming[0].early_media()
+        self.world.run(0.1)
+        self.bob.incoming[0].refuse(486)
+        self.world.run(0.1)
+        self.other.incoming[0].early_media()
+        self.world.run(0.1)
+        self.other.incoming[0].say(3)
+        self.world.run(0.5)
+        self.assertEqual((len(call.heard), len(self.descriptions(self.alice))), (3, 1))
+        self.other.incoming[0].answer()
+        self.world.run(0.5)
+        self.assertEqual((call.state, len(self.descriptions(self.alice))), ("talking", 1))
+
     def test_early_media_then_busy(self) -> None:
         """An announcement and then a refusal: the caller gets it, and the ports go back."""
         call = self.alice.dial("101")
@@ -264,3 +281,120 @@ class EarlyMediaTests(FlowTests):
         callee.answer()
         self.world.run(0.5)
         self.assertEqual(call.state, "talking")
+
+
+class ForkedByAProxyTests(FlowTests):
+    """A proxy between us and the phones forks our one INVITE: 2xx of several dialogs come back (RFC 3261 §13.2.2.4)."""
+
+    def setUp(self) -> None:
+        self.alice, self.bob = self.two_phones()
+
+    def answer(self, tag: bytes) -> None:
+        """Another phone behind the proxy answers, in a dialog of its own."""
+        sent = [data for way, _, data in self.bob.history if way == "sent" and data.startswith(b"SIP/2.0 200 ")]
+        data = [one for one in sent if b" INVITE\r\n" in one][-1]
+        own = self.bob.incoming[0].session.dialog
+        assert own is not None
+        self.assertIn(own.local_tag.encode(), data)
+        self.bob.write(data.replace(own.local_tag.encode(), tag))
+
+    def requests(self, method: bytes, tag: bytes) -> list[bytes]:
+        """What the exchange has sent to that dialog."""
+        return [
+            packet.data for packet in self.world.network.packets if packet.data.startswith(method + b" ") and b"tag=" + tag in packet.data
+        ]
+
+    def test_second_answer(self) -> None:
+        """It gets ACK and BYE; its repetition the ACK again and no second BYE; the call is the first one's."""
+        call, answered = self.connected(self.alice, self.bob)
+        self.answer(b"other")
+        self.world.run(0.1)
+        self.assertEqual([len(self.requests(method, b"other")) for method in (b"ACK", b"BYE")], [1, 1])
+        self.answer(b"other")
+        self.world.run(0.1)
+        self.assertEqual(len(self.requests(b"ACK", b"other")), 2)
+        self.assertEqual(len({data.split(b"Call-ID")[1] for data in self.requests(b"BYE", b"other")}), 1)
+        self.answer(b"third")
+        self.world.run(0.1)
+        self.assertEqual([len(self.requests(method, b"third")) for method in (b"ACK", b"BYE")], [1, 1])
+        self.assertEqual((call.state, answered.state), ("talking", "talking"))
+
+    def test_second_answer_after_the_end(self) -> None:
+        """Also when the call is over already: what a dead call owes is still paid (DESIGN §5.5)."""
+        call, _ = self.connected(self.alice, self.bob)
+        call.hang_up()
+        self.world.run(0.5)
+        self.answer(b"late")
+        self.world.run(0.1)
+        self.assertEqual([len(self.requests(method, b"late")) for method in (b"ACK", b"BYE")], [1, 1])
+
+    def test_answers_after_a_cancel(self) -> None:
+        """The INVITE was cancelled, and two phones had answered: both get ACK and BYE, repetitions only the ACK."""
+        call = self.alice.dial("101")
+        self.world.run(0.5)
+        self.bob.loses = lambda data, is_sent: not is_sent and data.startswith((b"CANCEL", b"ACK", b"BYE"))
+        call.hang_up()
+        self.world.run(0.5)
+        self.bob.incoming[0].answer()
+        self.answer(b"other")
+        self.world.run(5.0)
+        self.assertGreaterEqual(len(self.requests(b"ACK", b"other")), 1)
+        self.assertGreaterEqual(len(self.requests(b"BYE", b"other")), 1)
+        own = self.bob.incoming[0].session.dialog
+        assert own is not None
+        self.assertGreaterEqual(len(self.requests(b"ACK", own.local_tag.encode())), 3)
+        self.bob.loses = None
+        self.world.run(10.0)
+        self.assertEqual(self.bob.incoming[0].state, "over")
+
+
+class RecordRouteTests(FlowTests):
+    """Proxies between us and the phones that stay in the path (RFC 3261 §12.1, §12.2.1.1)."""
+
+    PROXY = "<sip:192.0.2.50;lr>"
+
+    def test_caller_behind_proxies(self) -> None:
+        """The Record-Route of the INVITE is in our responses, and our requests to the caller carry it as Route, in its order."""
+        alice, bob = self.two_phones()
+        _, answered = self.connected(alice, bob, extra=f"Record-Route: {self.PROXY}, <sip:192.0.2.51;lr>\r\n")
+        for status in (180, 200):
+            self.assertEqual(
+                [str(hop) for hop in alice.received(status, "INVITE")[0].record_routes], [self.PROXY, "<sip:192.0.2.51;lr>"], status
+            )
+        answered.hang_up()
+        self.world.run(0.5)
+        self.assertEqual(alice.received("BYE")[0].all("route"), [self.PROXY, "<sip:192.0.2.51;lr>"])
+
+    def test_callee_behind_proxies(self) -> None:
+        """The Record-Route of the callee's 200 is used the other way round (§12.1.2)."""
+        alice, bob = self.two_phones()
+        original = bob.wire.write
+        record = f"Record-Route: <sip:192.0.2.51;lr>\r\nRecord-Route: {self.PROXY}\r\nCSeq:".encode()
+        bob.wire.write = lambda data, flow: original(  # type: ignore[method-assign]
+            data.replace(b"CSeq:", record) if data.startswith(b"SIP/2.0 200 ") and b" INVITE\r\n" in data else data, flow
+        )
+        call, _ = self.connected(alice, bob)
+        self.assertEqual(bob.received("ACK")[0].all("route"), [self.PROXY, "<sip:192.0.2.51;lr>"])
+        call.hang_up()
+        self.world.run(0.5)
+        self.assertEqual(bob.received("BYE")[0].all("route"), [self.PROXY, "<sip:192.0.2.51;lr>"])
+
+    def test_strict_router(self) -> None:
+        """A hop without ``lr``: it is the Request-URI, and the target goes last in Route (§12.2.1.1)."""
+        alice, bob = self.two_phones()
+        _, answered = self.connected(alice, bob, extra="Record-Route: <sip:192.0.2.50>\r\n")
+        answered.hang_up()
+        self.world.run(0.5)
+        (bye,) = alice.received("BYE")
+        self.assertEqual((bye.target, bye.all("route")), ("sip:192.0.2.50", ["<sip:100@198.51.100.1:5060>"]))
+
+    def test_new_contact(self) -> None:
+        """A re-INVITE with another Contact: later requests go there (target refresh, §12.2)."""
+        alice, bob = self.two_phones()
+        call, answered = self.connected(alice, bob)
+        answered.session.contact = "Contact: <sip:elsewhere@198.51.100.2:5060>\r\n"
+        answered.hold()
+        self.world.run(0.5)
+        call.hang_up()
+        self.world.run(0.5)
+        self.assertEqual(bob.received("BYE")[0].target, "sip:elsewhere@198.51.100.2:5060")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pbx.testing.phone import Phone
-from pbx.testing.store import MemoryStore
 from pbx.testing.world import START, World
 from tests.flows.base import FlowTests
 

@@ -59,7 +59,8 @@ class RequestTests(FlowTests):
         count = len(self.world.network.packets)
         self.alice.write(
             b"ACK sip:101@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1:5060;branch=z9hG4bKack\r\nMax-Forwards: 70\r\n"
-            b"From: <sip:100@192.0.2.1>;tag=a\r\nTo: <sip:101@192.0.2.1>;tag=b\r\nCall-ID: nobody\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
+            b"From: <sip:100@192.0.2.1>;tag=a\r\nTo: <sip:101@192.0.2.1>;tag=b\r\nCall-ID: nobody\r\nCSeq: 1 ACK\r\n"
+            b"Content-Length: 0\r\n\r\n"
         )
         self.world.run(1.0)
         self.assertEqual(len(self.world.network.packets), count + 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request
 from pbx.testing.network import WireFlow
 from pbx.testing.phone import Phone
 from tests.flows.base import FlowTests
@@ -69,7 +71,7 @@ class SessionTimerTests(FlowTests):
         """The phone has promised to refresh and does not: BYE before the interval is over (§10)."""
         alice, bob = self.two_phones(LONG)
         call, _ = self.connected(alice, bob, extra="")
-        alice.loses = lambda data, is_sent: is_sent and data.startswith((b"UPDATE", b"INVITE")) or (not is_sent and b"UPDATE" in data[:8])
+        alice.loses = lambda data, is_sent: (is_sent and data.startswith((b"UPDATE", b"INVITE"))) or (not is_sent and b"UPDATE" in data[:8])
         self.world.run(1801.0)
         self.assertEqual(call.state, "over")
 
@@ -173,9 +175,19 @@ class SessionTimerTests(FlowTests):
         leg = next(iter(self.world.exchange.calls.values())).legs[1]
         leg.session.timer.confirmed(bob.sent(180)[0], self.world.clock.seconds())
         self.world.service.driver.carry_out(leg.session._rearm())
-        answered.session._offered = lambda transaction, now: answered.session._respond(  # type: ignore[method-assign]
-            transaction, 405 if transaction.request.method == "UPDATE" else 200, now
-        )
+        self.refuse_updates(bob)
         self.world.run(950.0)
         self.assertEqual((len(bob.received("UPDATE")), len(bob.received("INVITE"))), (1, 2))
         self.assertEqual((call.state, answered.state), ("talking", "talking"))
+
+    def refuse_updates(self, phone: Phone) -> None:
+        """It answers each UPDATE with 405, whatever it says in Allow."""
+        arrived = phone.arrived
+
+        def hear(request: Request, flow: Flow) -> None:
+            if request.method == "UPDATE":
+                phone.driver.carry_out(phone.stack.transactions.respond_stateless(request, flow, 405))
+            else:
+                arrived(request, flow)
+
+        phone.arrived = hear  # type: ignore[method-assign]

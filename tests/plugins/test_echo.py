@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tests.flows.base import FlowTests
 
 
@@ -36,7 +38,7 @@ class EchoTests(FlowTests):
         self.world.run(2.5)
         self.assertTrue(120 <= len(call.heard) <= 126, f"heard {len(call.heard)} packets")
         sequence = [int.from_bytes(data[2:4], "big") for _, data, _ in call.heard]
-        self.assertEqual({(b - a) & 0xFFFF for a, b in zip(sequence, sequence[1:], strict=False)}, {1})
+        self.assertEqual({(b - a) & 0xFFFF for a, b in pairwise(sequence)}, {1})
         self.assertEqual({len(data) for _, data, _ in call.heard}, {172})
 
     def test_tone_ends_with_the_call(self) -> None:
@@ -49,3 +51,18 @@ class EchoTests(FlowTests):
         self.world.run(1.0)
         self.assertEqual(len(call.heard), heard)
         self.assertEqual(self.world.service.media.sizes()["media_players"], 0)
+
+    def test_longest_time(self) -> None:
+        """``max_call_duration`` holds for them as well."""
+        self.make_world("[limits]\nmax_call_duration = 10.0\n")
+        call = self.world.phone("100").dial("601")
+        self.world.run(9.5)
+        self.assertEqual(call.state, "talking")
+        self.world.run(1.0)
+        self.assertEqual((call.state, self.last_record().reason), ("over", "the longest time for a call was over"))
+
+    def test_silence(self) -> None:
+        """Nobody speaks: the call is cleared."""
+        call = self.alice.dial("600")
+        self.world.run(70.0)
+        self.assertEqual((call.state, self.last_record().reason), ("over", "no media came any more"))

@@ -29,6 +29,14 @@ class LimitsTests(FlowTests):
         world.run(0.5)
         self.assertEqual((phones[0].registered, sixth.registered), (200, 200))
 
+    def test_expired_devices_do_not_count(self) -> None:
+        """A device whose registration has just expired makes room at once, not at the next sweep."""
+        world = self.make_world("[limits]\nmax_clients = 1\n")
+        alice = world.phone("100", registers=False)
+        alice.register(60)
+        world.run(61.0)
+        self.assertEqual(world.phone("101").registered, 200)
+
     def test_unlimited(self) -> None:
         """0 means no limit."""
         world = self.make_world()

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from pbx.interfaces import IShellCommands
 from pbx.plugin import Plugin
-from pbx.shell.commands import ShellError
+from pbx.shell.answers import ShellError
 from pbx.testing.world import World
 
 from .base import Operator, ShellTestCase

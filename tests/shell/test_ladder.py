@@ -38,18 +38,16 @@ class LadderTests(SynchronousTestCase):
         self.assertEqual(
             self.draw(3),
             [
-                "           extension 0         exchange            extension 1         extension 2",
-                "           192.0.2.1:5060                          192.0.2.2:5060      192.0.2.3:5060",
-                "    0.000  |----- INVITE ----->|                   |                   |",
-                "    0.000  |                   |----- INVITE ----->|                   |",
-                "    0.250  |                   |--------------- INVITE --------------->|",
-                "    1.500  |                   |<-------------- 200 OK ----------------|",
-                "    1.500  |                   |----- CANCEL ----->|                   |",
-                "    1.500  |                   |<- 200 OK (CANCEL) |                   |",
-            ][:6]
-            + self.draw(3)[6:],
+                "           extension 0          exchange             extension 1          extension 2",
+                "           192.0.2.1:5060                            192.0.2.2:5060       192.0.2.3:5060",
+                "    0.000  |----- INVITE ------>|                    |                    |",
+                "    0.000  |                    |----- INVITE ------>|                    |",
+                "    0.250  |                    |---------------- INVITE ---------------->|",
+                "    1.500  |                    |<---------------- 200 OK ----------------|",
+                "    1.500  |                    |----- CANCEL ------>|                    |",
+                "    1.500  |                    |<- 200 OK (CANCEL) -|                    |",
+            ],
         )
-        self.assertIn("200 OK (CANCEL)", self.draw(3)[-1])
 
     def test_again(self) -> None:
         """A retransmission is marked as one."""

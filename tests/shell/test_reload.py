@@ -98,7 +98,7 @@ class ConfigurationTests(ReloadTestCase):
     def test_password_made(self) -> None:
         """A password that was made is shown to the one who reloads."""
         self.write(more="[extensions.105]\n")
-        self.world.service.secrets.password = lambda name: ("made just now", True)
+        self.patch(self.world.service.secrets, "password", lambda name: ("made just now", True))
         self.assertIn("extension 105: password made just now", self.printed("reload()"))
 
     def test_json(self) -> None:
@@ -121,15 +121,13 @@ class Clockwork(Service):
 
     def __init__(self, settings: Any, pbx: Any) -> None:
         self.stopping: Any = None
-        self.starting: Any = None
 
     async def route(self, call: Any) -> Pass:
         return Pass()
 
-    def startService(self) -> Any:
+    def startService(self) -> None:
         super().startService()
         self.events.append(f"{self.name} starts")
-        return self.starting
 
     def stopService(self) -> Any:
         super().stopService()
@@ -189,11 +187,9 @@ class RunningTests(ReloadTestCase):
 
     def test_fails_later(self) -> None:
         """The same when it says so in a Deferred, or never says anything."""
-        for starting, why in ((lambda: fail(OSError("refused")), "OSError: refused"), (Deferred, "TimeoutError")):
-            made = starting()
-            self.put(
-                self.new(__init__=lambda self, settings, pbx, made=made: setattr(self, "starting", made) or setattr(self, "stopping", None))
-            )
+        outcomes: tuple[tuple[Any, str], ...] = ((lambda: fail(OSError("refused")), "OSError: refused"), (Deferred, "TimeoutError"))
+        for make, why in outcomes:
+            self.put(self.new(startService=lambda one, make=make: make()))
             reloading = self.operator.run("reload()")
             self.world.run(PATIENCE + 1)
             self.assertIn(why, str(self.failureResultOf(reloading).value))

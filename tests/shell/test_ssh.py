@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.conch.client.knownhosts import KnownHostsFile
 from twisted.conch.endpoints import AuthenticationFailed, SSHCommandClientEndpoint
@@ -13,8 +13,9 @@ from twisted.conch.ssh.keys import Key
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.internet.utils import getProcessOutputAndValue
+from twisted.python.failure import Failure
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -44,14 +45,15 @@ class Collector(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.data += data
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.done.callback((self.data, reason.value))
 
 
 class SshTestCase(TestCase):
     """A shell that listens on some port of loopback."""
 
-    settings: dict[str, Any] = {}
+    timeout = 15.0
+    settings: ClassVar[dict[str, Any]] = {}
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
@@ -71,7 +73,9 @@ class SshTestCase(TestCase):
     def run_command(self, command: str, key: Key | None = None, user: bytes = b"admin") -> Any:
         """What ``ssh host command`` prints, and its exit status."""
         key = key or Key.fromFile(str(self.folder / "shell_key"))
-        endpoint: Any = SSHCommandClientEndpoint.newConnection(
+        # Its annotations ask for less than it takes.
+        connect: Any = SSHCommandClientEndpoint.newConnection
+        endpoint = connect(
             reactor,
             command.encode(),
             user,
@@ -152,7 +156,8 @@ class ProgramTests(SshTestCase):
         ]
         quoted = " ".join(f"'{part}'" for part in (*command, "admin@127.0.0.1", *arguments))
         source = f"printf '{stdin}'" if stdin is not None else "true"
-        return getProcessOutputAndValue("/bin/sh", ["-c", f"{source} | {quoted}"], env={"PATH": "/usr/bin:/bin"})
+        ended: Deferred[Any] = getProcessOutputAndValue("/bin/sh", ["-c", f"{source} | {quoted}"], env={"PATH": "/usr/bin:/bin"})
+        return ended
 
     @inlineCallbacks
     def test_one_command(self) -> Any:
@@ -182,7 +187,7 @@ class AuthorizedKeysTests(SshTestCase):
         folder = Path(self.mktemp()).absolute()
         self.own = kept_key(folder / "own")
         (folder / "keys").write_bytes(b"# comment\n\n" + (folder / "own.pub").read_bytes())
-        self.settings = {"authorized_keys": (folder / "keys",), "user": "操作员"}
+        type(self).settings = {"authorized_keys": (folder / "keys",), "user": "操作员"}
         super().setUp()
 
     @inlineCallbacks
@@ -235,7 +240,7 @@ class WayInTests(SynchronousTestCase):
 
     def test_others(self) -> None:
         """Elsewhere, with keys of the operator's own, over a socket file."""
-        own = {"authorized_keys": (Path("keys"),)}
+        own: Any = {"authorized_keys": (Path("keys"),)}
         self.assertEqual(ssh_command(ShellSettings(listen="tcp:22", user="x", **own), Path("/v")), "ssh -p 22 x@127.0.0.1")
         settings = ShellSettings(listen="tcp:4222:interface=\\:\\:1", **own)
         self.assertEqual(ssh_command(settings, Path("/v")), "ssh -p 4222 admin@::1")
@@ -253,7 +258,7 @@ class StartTests(TestCase):
         world = World()
         service: Any = world.service
         service.reactor, service.state_folder = reactor, Path(self.mktemp()).absolute()
-        taken = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+        taken: Any = reactor.listenTCP(0, ServerFactory(), interface="127.0.0.1")
         settings = ShellSettings(listen=f"tcp:{taken.getHost().port}:interface=127.0.0.1")
         object.__setattr__(service.loaded.configuration, "shell", settings)
         error = self.assertRaises(SystemExit, ShellService(service).privilegedStartService)

@@ -75,7 +75,11 @@ class TraceTests(ShellTestCase):
 
     def test_a_broken_one_ends(self) -> None:
         """What breaks in a trace ends that trace alone; the exchange does not notice."""
-        self.operator.commands._terminal.write = lambda text: 1 // 0
+
+        def broken(text: str) -> None:
+            raise ZeroDivisionError
+
+        self.operator.commands._terminal.write = broken
         self.operator.trace("101")
         call_id = self.talk()
         self.assertEqual(self.operator.call(call_id).json()["phase"], "talking")
@@ -125,7 +129,8 @@ class FileTests(ShellTestCase):
     def test_too_big(self) -> None:
         """A file has a bound."""
         trace, _ = self.operator.traces.to_file("101", "seen.txt")
-        trace.look = lambda seen: trace._show(seen._replace(data=b"x" * (BIGGEST + 1)))
+        show = trace._show
+        trace._show = lambda seen: show(seen._replace(data=b"x" * (BIGGEST + 1)))
         self.world.phone("101")
         self.assertEqual(len(self.operator.trace()), 0)
 
@@ -166,7 +171,7 @@ class PacketTests(SynchronousTestCase):
         total = sum(struct.unpack(f"!{len(data) // 2}H", data))
         while total >> 16:
             total = (total & 0xFFFF) + (total >> 16)
-        return total == 0xFFFF
+        return bool(total == 0xFFFF)
 
     def test_ipv4(self) -> None:
         """Lengths and checksums are those of a real packet."""
