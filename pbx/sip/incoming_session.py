@@ -80,8 +80,9 @@ class IncomingSession(InviteSession):
 
     def transaction_ended(self, transaction: Any, cause: Cause, now: float) -> list[Effect]:
         """The transport of a caller that we have not answered is gone."""
-        if transaction is self._transaction and self.state is State.EARLY and cause is not Cause.DONE:
-            return self._close(End.GONE)
+        if transaction is self._transaction:
+            transaction.user = None  # the two know each other: without this only the collector of cycles would find them
+            return self._close(End.GONE) if self.state is State.EARLY and cause is not Cause.DONE else []
         return super().transaction_ended(transaction, cause, now)
 
     def _byed(self, transaction: ServerTransaction, now: float) -> list[Effect]:

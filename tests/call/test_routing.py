@@ -11,6 +11,7 @@ from zope.interface import implementer
 from pbx.api import (
     Answer,
     Call,
+    Caller,
     Divert,
     IApplication,
     ICallObserver,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pbx.sip import grammar
 from pbx.sip.errors import ParseError
 from pbx.sip.headers import (
     STAR,
@@ -211,6 +212,44 @@ class ViaTests(Refusing):
             "SIP/2.0/UDP [x",
             "SIP/2.0/UDP h;branch=1;branch=2",
         )
+
+
+class PlainTests(SynchronousTestCase):
+    """What the gate lets through without a parse would parse: the short cuts say less than the grammar, never more."""
+
+    VIAS = (
+        ("h;branch=z1", True),
+        ("h.example:5060;branch=z1;rport", True),
+        ("192.0.2.1:65535;rport;branch=z1", True),
+        ("192.0.2.1:40000;rport=40000;branch=z1;received=192.0.2.9", True),
+        ("h;branch=z1;rport=5060;received=2001:db8::1", True),
+        ("h;branch=z1;received=192.0.2.9;rport=5060", True),
+        ("h:65536;branch=z1", False),
+        ("h:100000;branch=z1", False),
+        ("h;rport;branch=z1;rport", False),
+        ("h;branch=z1;rport;rport=5060", False),
+        ("h;rport;branch=z1;received=192.0.2.9;rport", False),
+        ("h;branch=z1;received=192.0.2.9;received=192.0.2.9", False),
+        ("h;rport;received=192.0.2.9", False),
+    )
+
+    def test_vias(self) -> None:
+        """A port up to 65535, and rport and received once at most, before the branch or after it."""
+        for text, plain in self.VIAS:
+            line = f"SIP/2.0/UDP {text}"
+            found = grammar.PLAIN_VIA.fullmatch(line)
+            self.assertEqual(found is not None, plain, text)
+            if found is not None:
+                via = parse_via(line)
+                received = found[7] and found[7].partition("=")[2]
+                self.assertEqual((found[1], found[4], received or ""), (via.host, via.branch, via.received))
+                self.assertEqual(bool(found[2] or found[5] or found[8]), via.rport is not None)
+
+    def test_ports(self) -> None:
+        """An address with a port above 65535 is not waved through."""
+        for port in (0, 1, 5060, 10000, 59999, 60000, 64999, 65000, 65499, 65500, 65529, 65530, 65535, 65536, 65540, 66000, 505060):
+            plain = grammar.PLAIN_ADDRESS.fullmatch(f"<sip:100@h:{port}>") is not None
+            self.assertEqual(plain, port <= 65535, port)
 
 
 class CSeqTests(Refusing):
