@@ -38,7 +38,8 @@ demo: $(READY)
 docs: $(READY)
 	@mkdir -p build
 	@$(PY) -m pbx.settings_page > build/configuration.md && mv build/configuration.md docs/configuration.md
-	@$(PY) -m pydoctor --project-name=pbx --project-base-dir=. --html-output=build/docs --docformat=google --make-html -W pbx
+	@$(PY) -m pydoctor --project-name=pbx --project-base-dir=. --html-output=build/docs --docformat=google --make-html pbx > build/docs.log 2>&1
+	@! grep -E 'bad docstring|Cannot find link target|ambiguous ref' build/docs.log
 
 # A Python that is too old, or lacks venv, is refused with the one command that helps.
 $(READY): setup.cfg pyproject.toml

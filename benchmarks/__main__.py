@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import calls, latency, life, relay, system_calls
@@ -103,8 +104,10 @@ def main() -> int:
     """Measure, print the table; the exit status."""
     chosen = _arguments()
     tools = find()
-    effort = Effort(pairs=3, seconds=4.0, warm=2.0) if chosen.quick else Effort()
-    effort = Effort(chosen.pairs or effort.pairs, chosen.seconds or effort.seconds, effort.held, effort.relayed, effort.warm)
+    effort = Effort(seconds=4.0, warm=2.0, counted=1) if chosen.quick else Effort()
+    effort = replace(
+        effort, pairs=chosen.pairs or effort.pairs, counted=chosen.pairs or effort.counted, seconds=chosen.seconds or effort.seconds
+    )
     machine = _machine()
     figures: list[Figure] = []
     with Stand(tools, effort, _say) as stand:

@@ -31,6 +31,7 @@ class Effort:
         seconds: Of one run of calls.
         held: Calls held for the memory.
         relayed: Calls whose RTP is relayed.
+        counted: Pairs for the system calls, which hardly differ from run to run.
         warm: Seconds of calls that are not counted, after a start.
     """
 
@@ -39,6 +40,7 @@ class Effort:
     held: int = 1000
     relayed: int = 200
     warm: float = 3.0
+    counted: int = 3
 
 
 class Stand:

@@ -52,7 +52,7 @@ def system_calls(stand: Stand, rate: int) -> Figure:
         stand.say(f"  {figure.title}: {server.name} {sum(found.values()) / done:.1f}")
         return {name: calls / done for name, calls in found.items()}
 
-    pairs = interleaved(stand.effort.pairs, partial(one, ours), partial(one, reference))
+    pairs = interleaved(stand.effort.counted, partial(one, ours), partial(one, reference))
     figure.take([(sum(mine.values()), sum(its.values())) for mine, its in pairs])
     for name, found in (("ours", pairs[-1][0]), ("reference", pairs[-1][1])):
         figure.details[name] = {call: round(number, 2) for call, number in sorted(found.items(), key=lambda item: -item[1])}

@@ -33,9 +33,9 @@ class ICallerIdentifier(Interface):
         Say who sent this request, from tables in memory.
 
         Returns:
-            `Caller` (trusted by address, or it has proved a password with ``arrival.proves``), `Challenge` (a name of ours
-            that has proved nothing yet), or None: not mine. When nobody knows it, it is challenged all the same, so that
-            a stranger cannot tell which names exist.
+            A `Caller` (trusted by address, or it has proved a password with ``arrival.proves``), a `Challenge` (a name of
+            ours that has proved nothing yet), or ``None`` when it is not mine. When nobody knows it, it is challenged all
+            the same, so that a stranger cannot tell which names exist.
         """
 
 
@@ -90,7 +90,7 @@ class ICallObserver(Interface):
 class IRegistrationPolicy(Interface):
     """May refuse a registration."""
 
-    def may_register(aor: str, contact: str, is_new: bool) -> None | Refuse:
+    def may_register(aor: str, contact: str, is_new: bool) -> Refuse | None:
         """
         Say whether the device ``contact`` may register for ``aor``: a plain function over tables in memory.
 

@@ -113,9 +113,9 @@ def blanked(text: str) -> str:
 
 def text_line(event: LogEvent) -> str:
     """
-    An event as text: ``2026-01-31T08:00:00.000+00:00 [pbx.net#warn] [id@alice] words``.
+    An event as text, such as ``2026-01-31T08:00:00.000+00:00 [pbx.net#warn] words``.
 
-    One line; the traceback of a failure follows on lines that all begin with ``    | ``, so that none can pass for an event.
+    One line; the traceback of a failure follows on lines that all begin with a bar, so that none can pass for an event.
     """
     call_id = event.get("call_id")
     bound = f"[{call_id}] " if call_id else ""
@@ -238,7 +238,7 @@ class LogPath:
 
 
 class _Bytes:
-    """Twisted's rotating `LogFile`, which takes octets."""
+    """Twisted's rotating ``LogFile``, which takes octets."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

@@ -29,7 +29,7 @@ from pbx.config import ConfigurationError, Loaded
 from pbx.generation import Generation
 from pbx.log import Log, call_log
 from pbx.media.plane import start as start_media
-from pbx.media.tones import Tone
+from pbx.media.tones import RINGBACK
 from pbx.net.address import Addresses
 from pbx.net.driver import Driver
 from pbx.net.guard import Guard
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 
 log = Log(namespace="pbx")
 
-RINGBACK = Tone((425.0,), (1.0, 4.0))
-"""ITU-T E.180: the ringing tone of most of the world."""
 GRACE = 5.0
 """Seconds that calls get to say good-bye when the server stops."""
 

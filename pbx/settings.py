@@ -2,7 +2,7 @@
 The ground of all settings: frozen, strict, unknown keys refused, each field with its sentence.
 
 `setting` declares a field; a class of them describes one table of ``pbx.toml``.
-What needs two fields is checked in a pydantic ``model_validator``; a `ValueError` that
+What needs two fields is checked in a pydantic ``model_validator``; a ``ValueError`` that
 begins with ``"field: "`` is reported against that field.
 """
 

@@ -39,6 +39,7 @@ class Served:
         leg = self._leg
         leg.owner = self
         task = self._task = Deferred.fromCoroutine(self._application.run(leg, leg.end))
+        task.addErrback(_without_frames)
         try:
             await task
         except CancelledError:
@@ -103,3 +104,10 @@ class Served:
     def _broke(self, failure: Failure) -> None:
         self._leg.call.log.failure("the application's media broke", failure)
         self.stop("an error in the exchange")
+
+
+def _without_frames(failure: Failure) -> Failure:
+    """A hang-up needs no traceback: its frames hold the leg, and one of them holds the failure."""
+    if failure.check(CancelledError):  # type: ignore[no-untyped-call]  # Twisted has no types there
+        failure.cleanFailure()  # type: ignore[no-untyped-call]  # nor here
+    return failure

@@ -150,6 +150,7 @@ class Attempt:
             self._settled = None
             if self._timer.active():
                 self._timer.cancel()
+            self._timer = None  # once it has rung it would keep us, and we it
 
     def _settle(self) -> None:
         settled, self._settled = self._settled, None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pbx.call.waiting import Waiting
 
 MOST_HOPS = 5
-"""Diversions in one call; more is a loop (RELIABILITY: 5 diversions a call, 3xx included)."""
+"""Diversions in one call, 3xx included; more is a loop."""
 MOST_ATTEMPTS = 20
 """Attempts in one call: an overflow that always knows somebody more to ring comes to an end."""
 

@@ -32,7 +32,7 @@ _TRIES = 32
 
 
 class Chance(Protocol):
-    """The part of `random.Random` that is needed."""
+    """The part of ``random.Random`` that is needed."""
 
     def shuffle(self, x: list[int], /) -> None: ...
     def randrange(self, stop: int, /) -> int: ...

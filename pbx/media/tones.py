@@ -97,7 +97,7 @@ def encode_alaw(sample: int) -> int:
 
 
 RINGBACK = Tone((450.0,), (1.0, 4.0))
-"""What is ringing (ITU-T E.180: one second in five)."""
+"""The ringing tone of most of the world, one second in five: ITU-T E.180."""
 
 RINGBACK_US = Tone((440.0, 480.0), (2.0, 4.0), -19.0)
 

@@ -117,8 +117,15 @@ class Track:
 
     @property
     def expects(self) -> bool:
-        """Something should be coming in: the peer sends, and has been told that we receive."""
-        return self.pair is not None and self.heard is not None and self.told is not None and self.heard.sends and self.told.receives
+        """
+        Something should be coming in: both sides send and receive.
+
+        A peer that only sends has put us on hold, and need not send music; the session timer ends such a call.
+        """
+        heard, told = self.heard, self.told
+        if self.pair is None or heard is None or told is None:
+            return False
+        return heard.sends and heard.receives and told.receives
 
     @property
     def life(self) -> int:

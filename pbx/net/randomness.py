@@ -9,7 +9,7 @@ _AT_ONCE = 4096
 
 
 class SystemChance(Random):
-    """As `random.SystemRandom`, and as good, from a buffer of the system's randomness."""
+    """As ``random.SystemRandom``, and as good, from a buffer of the system's randomness."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ class UdpSocket(socket.socket):
 
     def dissolve(self) -> None:
         """
-        Undo `connect`; address and port stay bound, since both were bound explicitly.
+        Undo ``connect``; address and port stay bound, since both were bound explicitly.
 
         Python cannot say AF_UNSPEC to ``connect``, so libc is asked.
         """
@@ -123,7 +123,7 @@ class RtpPort:
         return True
 
     def dissolve(self) -> None:
-        """Undo `connect`; nothing if there is nothing to undo."""
+        """Undo ``connect``; nothing if there is nothing to undo."""
         if self.connected:
             self.sock.dissolve()
             self.connected = False

@@ -181,7 +181,7 @@ class Clockwork:
 
 
 def current_failure() -> Failure:
-    """The exception that is being dealt with, as a `Failure`."""
+    """The exception that is being dealt with, as a ``Failure``."""
     return Failure()  # type: ignore[no-untyped-call]  # Twisted's constructor has no annotations
 
 

@@ -18,7 +18,7 @@ MAX_MISORDER = 100
 """A packet that is at most so late is late, not a new beginning (RFC 3550 §A.1)."""
 
 JITTER_GAIN = 0.0625
-"""RFC 3550 §6.4.1: J += (|D| - J) / 16."""
+"""RFC 3550 §6.4.1: ``J += (|D| - J) / 16``."""
 
 
 def discard(packet: memoryview) -> None:

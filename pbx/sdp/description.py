@@ -53,7 +53,7 @@ _NOT_CONNECTION = re.compile(rf"\nc=(?!{CONNECTION_VALUE}(?:\n|\Z))")
 
 
 class Description:
-    """A session description; `str` of it is the text to send, CRLF at each end of line."""
+    """A session description; ``str`` of it is the text to send, CRLF at each end of line."""
 
     __slots__ = ("lines", "media")
 

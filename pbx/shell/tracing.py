@@ -210,7 +210,7 @@ class TraceFile:
     def __init__(self, path: Path, clock: IReactorTime, in_thread: Callable[..., Deferred[Any]], head: bytes) -> None:
         """
         Raises:
-            OSError: It cannot be made; `FileExistsError`: it is there already.
+            OSError: It cannot be made; ``FileExistsError``: it is there already.
         """
         self._path = path
         self._clock = clock

@@ -202,8 +202,7 @@ def request(
         target: The Request-URI.
         flow_via: The Via value up to the branch: `pbx.sip.flow.Flow.via`.
         branch: The branch, from `pbx.sip.ids.Ids.branch`.
-        from_: The From value with its tag.
-        to: The To value.
+        to: The To value; ``from_`` is the From value, with its tag.
         call_id: The Call-ID.
         cseq: The CSeq number.
         routes: Route lines made by `lines`.

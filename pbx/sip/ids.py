@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 
 class Randomness(Protocol):
-    """`random.Random`, or better `random.SystemRandom`."""
+    """``random.Random``, or better ``random.SystemRandom``."""
 
     def getrandbits(self, k: int, /) -> int: ...
 

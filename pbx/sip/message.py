@@ -124,7 +124,7 @@ class Message:
     vias: list[Via]
     """All Vias, the topmost first."""
     contacts: list[NameAddr] | Literal[Star.STAR]
-    """The Contacts; `STAR` for ``*``; empty if there is none."""
+    """The Contacts; ``STAR`` for ``*``; empty if there is none."""
     record_routes: list[NameAddr]
     """The Record-Routes, in order (RFC 3261 §20.30)."""
     sdp: str | None

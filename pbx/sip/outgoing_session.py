@@ -55,8 +55,7 @@ class OutgoingSession(InviteSession):
         Args:
             target: Request-URI.
             flow: The way to the next hop.
-            from_: From value without a tag.
-            to: To value.
+            to: To value; ``from_`` is the From value, without a tag.
             sdp: The offer; None: the far end is to make it.
             extra: More header lines.
             routes: Ready Route lines.

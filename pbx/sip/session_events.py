@@ -35,7 +35,7 @@ class Progressed:
 
 @dataclass(slots=True)
 class Answered:
-    """The first 2xx to our INVITE; if ours had no offer, ``sdp`` is one, and `acknowledge` must bring the answer."""
+    """The first 2xx to our INVITE; if ours had no offer, ``sdp`` is one, and ``acknowledge`` must bring the answer."""
 
     sdp: str | None
     response: Response
@@ -58,7 +58,7 @@ class Acknowledged:
 
 @dataclass(slots=True)
 class Offered:
-    """A re-INVITE or UPDATE: answer with `accept_offer` or `refuse_offer`. Without ``sdp`` we are to make the offer."""
+    """A re-INVITE or UPDATE: answer with ``accept_offer`` or ``refuse_offer``. Without ``sdp`` we are to make the offer."""
 
     sdp: str | None
     method: str
@@ -85,7 +85,7 @@ class OfferRefused:
 
 @dataclass(slots=True)
 class Asked:
-    """Another request within the dialog (INFO, MESSAGE, ...): answer with `reply`."""
+    """Another request within the dialog (INFO, MESSAGE, ...): answer with ``reply``."""
 
     request: Request
     transaction: Any
@@ -93,7 +93,7 @@ class Asked:
 
 @dataclass(slots=True)
 class Replied:
-    """The final response to a request sent with `ask`; ``token`` is what was given there."""
+    """The final response to a request sent with ``ask``; ``token`` is what was given there."""
 
     token: Any
     status: int

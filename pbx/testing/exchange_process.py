@@ -88,7 +88,7 @@ class ExchangeProcess:
 
     @property
     def server(self) -> str:
-        """ "address:port" for phones."""
+        """Where phones find it: address and port with a colon between them."""
         return f"{self.address}:{self.sip_port}"
 
     @property

@@ -351,6 +351,7 @@ class PhoneCall:
         self.accepts_offers = True
         self.refuses_offers_with = 0
         self._sequence = 0
+        self._hung_up = False
         self._number = ""
         self._extra = ""
         self._sdp: str | None = None
@@ -405,6 +406,7 @@ class PhoneCall:
 
     def hang_up(self, extra: str = "") -> None:
         """CANCEL, refuse or BYE, whichever fits; ``extra`` are ready header lines, such as Reason."""
+        self._hung_up = True
         self._do(self.session.hang_up(self._now, extra))
 
     def offer(self, sdp: str | None, method: str = "INVITE") -> None:
@@ -495,7 +497,7 @@ class PhoneCall:
     @property
     def state(self) -> str:
         """``"calling"``, ``"talking"`` or ``"over"``."""
-        if any(isinstance(event, Closed | Refused) for event in self.events):
+        if self._hung_up or any(isinstance(event, Closed | Refused) for event in self.events):
             return "over"
         established = any(isinstance(event, Answered | Acknowledged) for event in self.events)
         return "talking" if established else "calling"

@@ -78,6 +78,14 @@ class EndingTests(FlowTests):
             self.world.run(5.0)
         self.assertEqual((call.state, answered.state), ("over", "over"))
 
+    def test_held_without_music(self) -> None:
+        """A call on hold, by a phone that sends no music, goes on."""
+        alice, bob = self.two_phones("[media]\nsilence_timeout = 20.0\n")
+        call, answered = self.connected(alice, bob)
+        call.hold()
+        self.world.run(300.0)
+        self.assertEqual((call.state, answered.state), ("talking", "talking"))
+
     def test_shutdown(self) -> None:
         """The exchange says good-bye to all, refuses new calls, and the records are written."""
         alice, bob = self.two_phones()

@@ -32,11 +32,13 @@ class Recorder(Protocol):
 class LargeInviteTests(FlowTests):
     """A static contact that says nothing of its transport."""
 
+    factory: Any
+
     def setUp(self) -> None:
         self.make_world(CONFIGURATION)
         self.alice = self.world.phone("100")
         self.door = self.world.network.wire(*DOOR)
-        self.factory: Any = Factory.forProtocol(Recorder)
+        self.factory = Factory.forProtocol(Recorder)
         self.factory.heard = b""
 
     def invites(self) -> list[bytes]:
