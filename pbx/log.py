@@ -13,10 +13,12 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from time import time
 from typing import Any, Protocol, TextIO
 
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
@@ -36,8 +38,17 @@ _CREDENTIALS = re.compile(
     | (?P<inline> \b inline: ) [A-Za-z0-9+/=]+
     """
 )
-# Cheaper than the pattern above, and nearly every line has none of these.
-_SUSPECT = re.compile(r"response|passw|secret|auth|ha1|token|inline:", re.IGNORECASE)
+_SUSPECT = ("response", "passw", "secret", "auth", "ha1", "token", "inline:")
+"""Far cheaper to look for than the pattern above, and nearly every line has none of these."""
+
+
+_WARN = _RANK[LogLevel.warn]
+
+GATHER = 0.25
+"""Seconds that a line waits for others, once there is a reactor to wait with."""
+
+Later = Callable[[float, Callable[[], None]], object]
+"""``reactor.callLater``."""
 
 
 class _Threshold:
@@ -61,24 +72,34 @@ def is_debug() -> bool:
 
 
 class Log(Logger):
-    """A ``Logger`` that drops what is below the level before anything is made of it."""
+    """A ``Logger`` that drops what is below the level before anything is made of it, and costs half of one for the rest."""
 
     def emit(self, level: Any, format: str | None = None, **fields: object) -> None:
-        if _RANK[level] >= _threshold.rank:
-            super().emit(level, format, **fields)
+        if _RANK[level] < _threshold.rank:
+            return
+        # The event of twisted.logger, made without its look through all levels for this one.
+        fields["log_logger"] = self
+        fields["log_level"] = level
+        fields["log_namespace"] = self.namespace
+        fields["log_source"] = self.source
+        fields["log_format"] = format
+        fields["log_time"] = time()
+        self.observer(fields)
 
 
 class CallLog(Log):
     """The log of one call: each event carries its id."""
 
     def __init__(self, call_id: str, namespace: str = "pbx.call", observer: ILogObserver | None = None) -> None:
-        super().__init__(namespace, observer=observer)
+        # What Logger.__init__ does, without its search for a namespace in the caller's frame: this is made for every call.
+        self.namespace = namespace
+        self.source = None
+        self.observer = globalLogPublisher if observer is None else observer
         self.call_id = call_id
 
     def emit(self, level: Any, format: str | None = None, **fields: object) -> None:
-        if _RANK[level] >= _threshold.rank:
-            fields.setdefault("call_id", self.call_id)
-            super().emit(level, format, **fields)
+        fields.setdefault("call_id", self.call_id)
+        super().emit(level, format, **fields)
 
 
 def call_log(call_id: str, namespace: str = "pbx.call") -> CallLog:
@@ -88,7 +109,7 @@ def call_log(call_id: str, namespace: str = "pbx.call") -> CallLog:
 
 def escaped(text: str) -> str:
     """``text`` without anything that a terminal would obey or that would begin another line."""
-    if _UNSAFE.search(text) is None:
+    if text.isprintable():  # nearly always, and four times as quick as the pattern
         return text
     return _UNSAFE.sub(_escape, text)
 
@@ -106,7 +127,11 @@ def _escape(match: re.Match[str]) -> str:
 
 def blanked(text: str) -> str:
     """``text`` with digest responses, passwords, tokens and SRTP keys taken out."""
-    if _SUSPECT.search(text) is None:
+    small = text.lower()
+    for word in _SUSPECT:
+        if word in small:
+            break
+    else:
         return text
     return _CREDENTIALS.sub(lambda match: (match["name"] or match["basic"] or match["inline"]) + "***", text)
 
@@ -148,11 +173,32 @@ def json_line(event: LogEvent) -> str:
 
 
 def _moment(event: LogEvent) -> str:
-    return datetime.fromtimestamp(event.get("log_time", 0.0), UTC).astimezone().isoformat(timespec="milliseconds")
+    at = event.get("log_time", 0.0)
+    second = int(at)
+    before, after = _second(second)
+    return f"{before}.{int((at - second) * 1000):03d}{after}"
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> tuple[str, str]:
+    """What stands before and after the milliseconds: the same for all lines of one second, and dear to make."""
+    text = datetime.fromtimestamp(second, UTC).astimezone().isoformat()
+    return text[:19], text[19:]
+
+
+def _formatted(event: LogEvent) -> str:
+    """The words of an event; nearly all are plain names in braces, which Python itself puts in at a tenth of the price."""
+    words = event.get("log_format")
+    if type(words) is str and "." not in words and "(" not in words and "[" not in words:
+        try:
+            return words.format_map(event)
+        except Exception:  # whatever is wrong with it, Twisted's way of saying so is the one people know
+            return formatEvent(event)
+    return formatEvent(event)
 
 
 def _words(event: LogEvent) -> str:
-    words = formatEvent(event)
+    words = _formatted(event)
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         reason = f"{failure.type.__name__ if failure.type is not None else 'failure'}: {failure.getErrorMessage()}"
@@ -186,16 +232,43 @@ class LineObserver:
         self.out = out
         self.lost = 0
         self._line = line
+        self._waiting: list[str] = []
+        self._later: Later | None = None
+
+    def gather(self, later: Later | None) -> None:
+        """
+        From now on let lines wait for company, up to `GATHER` seconds: a line by itself costs a system call.
+
+        A warning, and what is worse, goes out at once, with all that waits. None: every line goes out at once again.
+        """
+        self._later = later
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._write("".join(waiting), len(waiting))
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level")
         if level is not None and _RANK[level] < _threshold.rank:
             return
+        line = self._line(event)
+        if self._later is None or level is None or _RANK[level] >= _WARN:
+            self.flush()
+            self._write(line, 1)
+            return
+        self._waiting.append(line)
+        if len(self._waiting) == 1:
+            self._later(GATHER, self.flush)
+
+    def _write(self, text: str, lines: int) -> None:
         try:
-            self.out.write(self._line(event))
+            self.out.write(text)
             self.out.flush()
         except (OSError, ValueError):  # ValueError: the file was closed
-            self.lost += 1
+            self.lost += lines
 
 
 class LogPath:

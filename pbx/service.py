@@ -359,7 +359,7 @@ def _tune_collector(_: None) -> None:
     """What is there after the start stays: the collector of cycles need not look at it again, nor at every few calls."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(50_000, 20, 1000)
 
 
 def raise_descriptor_limit() -> None:

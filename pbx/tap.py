@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.logger import ILogObserver
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python import usage
 from twisted.python.components import Componentized
 
 from pbx import __version__
 from pbx.config import ConfigurationError, Loaded, load
-from pbx.log import twistd_observer
+from pbx.log import LineObserver, twistd_observer
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -64,14 +65,34 @@ class Logging(MultiService):
     def __init__(self, options: Options) -> None:
         super().__init__()
         self._options = options
+        self._observer: LineObserver | None = None
 
     def setServiceParent(self, parent: Any) -> None:
         """The parent is twistd's application, which it asks for an observer before anything is started."""
         twistd: Any = self._options.parent if self._options.parent is not None else {}
         if isinstance(parent, Componentized) and not twistd.get("syslog"):
             make = twistd_observer(self._options.loaded.configuration.log, twistd.get("logfile"), bool(twistd.get("nodaemon")))
-            parent.setComponent(ILogObserver, make())
+            self._observer = make()
+            parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """From now on there is a reactor that lines can wait with."""
+        from twisted.internet import reactor
+
+        clock: Any = reactor
+        super().startService()
+        if self._observer is not None:
+            self._observer.gather(clock.callLater)
+
+    async def _stop(self) -> None:
+        await maybeDeferred(super().stopService)
+        if self._observer is not None:
+            self._observer.gather(None)
+
+    def stopService(self) -> Deferred[None]:
+        """Every line of the end goes out at once."""
+        return Deferred.fromCoroutine(self._stop())
 
 
 def makeService(options: Options) -> IService:

@@ -88,3 +88,24 @@ class Record:
         if not self._line:
             self._line = _encode(self.json())
         return self._line
+
+
+def beginning(call_id: str, caller: str, dialled: str, called: str, begun_at: float, answered_at: float) -> str:
+    """The record of a call that is being talked on, as one line of JSON."""
+    return _encode(
+        {
+            "call_id": call_id,
+            "caller": caller,
+            "dialled": dialled,
+            "called": called,
+            "begun": round(begun_at, 3),
+            "answered": round(answered_at, 3),
+            "ended": 0.0,
+            "duration": 0.0,
+            "outcome": "answered",
+            "status": 200,
+            "reason": "",
+            "trace": [],
+            "legs": [],
+        }
+    )

@@ -2,12 +2,12 @@
 The clockwork: one timer of the reactor wakes all machines.
 
 A machine says when it wants to be woken (`Machine.deadline`); the clockwork keeps
-machines in buckets of 1/64 s and has one delayed call, for the earliest bucket. A
+machines in buckets of 1/16 s and has one delayed call, for the earliest bucket. A
 deadline that moves later, or is taken back, costs nothing: the bucket comes, the
 machine is looked at and moved on or let go. So a transaction costs no ``callLater``.
 
-A machine is woken at its deadline at the earliest and 1/64 s later at the latest.
-1/64 is exact in binary: in virtual time a wait of 0.5 s takes 0.5 s.
+A machine is woken at its deadline at the earliest and 1/16 s later at the latest.
+1/16 is exact in binary: in virtual time a wait of 0.5 s takes 0.5 s.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pbx.sip.effects import Effect, Machine
 
-PER_SECOND = 64
+PER_SECOND = 16
 """Buckets a second."""
 
 # A reactor may call a hair early (its sum of floats, epoll's milliseconds): that much counts as due.

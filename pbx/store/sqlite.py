@@ -1,8 +1,8 @@
 """
 The store in SQLite: writes queue up, go out as one transaction, and are told of once that is committed.
 
-What is asked for while a batch is under way, or within 10 ms of the first one, forms the
-next batch. Call records, for which nobody waits, are given 100 ms, for each batch wakes two
+What is asked for while a batch is under way, or within 40 ms of the first one, forms the
+next batch. Call records, for which nobody waits, are given 250 ms, for each batch wakes two
 threads. Everything goes through that one queue: a read sees all that was written before it.
 """
 
@@ -27,9 +27,9 @@ T = TypeVar("T")
 _Asked = tuple[Statement, Deferred[Any], float]
 """A statement, who hears of it, and how many seconds it may wait for company."""
 
-BATCH_DELAY = 0.01
+BATCH_DELAY = 0.04
 """Seconds that the first statement of a batch waits for company."""
-RECORD_DELAY = 0.1
+RECORD_DELAY = 0.25
 """The same if it is a call record: only a shutdown waits for it, and a crash may cost so much."""
 MAX_WAITING = 100_000
 """Statements waiting at most: beyond, the disk is too slow for the traffic, and callers hear it at once."""

@@ -11,7 +11,6 @@ CREATE TABLE records (
     finished INTEGER NOT NULL,
     record TEXT NOT NULL
 );
-CREATE INDEX unfinished ON records (id) WHERE finished = 0;
 
 CREATE TABLE kept (
     namespace TEXT NOT NULL,
