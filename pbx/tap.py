@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
-from twisted.logger import ILogObserver
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 

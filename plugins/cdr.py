@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from pbx.api import Call, ICallObserver, IPbx, Plugin, Record, Settings, setting
 
-_GATHER = 0.25
+_GATHER = 0.5
 """Seconds that lines are gathered before they are written, outside the loop."""
 _MOST_WAITING = 10_000
 """Lines kept while the disk is full; then the oldest go, counted."""

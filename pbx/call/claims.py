@@ -41,7 +41,7 @@ class Claims:
         if not held:
             del self._calls[key]
 
-    def release_all(self, call: Call, peers: set[Peer]) -> None:
+    def release_all(self, call: Call, peers: list[Peer]) -> None:
         """Take back all that is left of a call that is over."""
         for peer in peers:
             key = (peer.kind, peer.name)

@@ -194,7 +194,7 @@ class Exchange:
         record = call.record(self.wall())
         for leg in call.legs:
             leg.close_media()
-        self.claims.release_all(call, {leg.peer for leg in call.legs} | {call.caller.peer})
+        self.claims.release_all(call, [call.caller.peer, *(leg.peer for leg in call.legs)])
         self.recent.append(Ended(record, tuple((str(leg.peer), leg.sip_call_id) for leg in call.legs)))
         call.log.info(
             "ended after {seconds} s: {outcome}, {reason}", seconds=round(record.duration, 1), outcome=record.outcome, reason=record.reason

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pbx.sdp.offer_answer import Negotiation
 from pbx.sip import build
 from pbx.sip.incoming_session import IncomingSession
+from pbx.sip.invite_session import State
 from pbx.sip.outgoing_session import OutgoingSession
 from pbx.sip.session_events import Answered, Closed, End, Refused
 
@@ -163,6 +164,8 @@ class Leg:
         The owner hears nothing more.
         """
         self.owner = None
+        if self.session.state is State.TERMINATED:
+            return
         extra = build.lines(("Reason", reason)) if reason else ""
         self._driver.carry_out(self.session.hang_up(self._driver.now(), extra))
 

@@ -95,6 +95,8 @@ class IncomingSession(InviteSession):
 
     def _forget(self) -> list[Effect]:
         self._stack.incoming.pop((self.dialog.call_id, self.dialog.remote_tag), None)
+        if self._transaction.final:
+            self._transaction.user = None  # it lives on for 64*T1, and need not keep us for so long
         return super()._forget()
 
     def _response(self, status: int, sdp: str | None, extra: str) -> bytes:
