@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from pbx.config import LogSettings
 from pbx.log import (
+    GATHER,
     CallLog,
     LineObserver,
     Log,
@@ -135,6 +137,49 @@ class LineTests(LogCase):
         """An event without level or namespace is written too."""
         self.assertIn("[-#-] \n", text_line({"log_time": 0.0}))
         self.assertIsNone(json.loads(json_line({}))["level"])
+
+
+class GatherTests(LogCase):
+    """Lines wait for company once there is a reactor."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = Clock()
+        self.out = io.StringIO()
+        self.writer = LineObserver(self.out, text_line)
+        self.writer.gather(self.clock.callLater)
+
+    def lines(self) -> int:
+        return self.out.getvalue().count("\n")
+
+    def test_wait(self) -> None:
+        """Lines of a quarter of a second are written together, in order."""
+        self.writer(self.event("one"))
+        self.writer(self.event("two"))
+        self.assertEqual(self.lines(), 0)
+        self.clock.advance(GATHER)
+        self.assertRegex(self.out.getvalue(), r"(?s)one.*two")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_warning_at_once(self) -> None:
+        """A warning does not wait, and does not overtake either."""
+        self.writer(self.event("one"))
+        self.writer(self.event("two", log_level=LogLevel.warn))
+        self.assertRegex(self.out.getvalue(), r"(?s)one.*two")
+
+    def test_end(self) -> None:
+        """At the end all that waits is written, and what comes then goes out at once."""
+        self.writer(self.event("one"))
+        self.writer.gather(None)
+        self.assertEqual(self.lines(), 1)
+        self.writer(self.event("two"))
+        self.assertEqual(self.lines(), 2)
+
+    def test_odd_words(self) -> None:
+        """A format that Python itself cannot fill in is left to Twisted: the log says so, and nothing raises."""
+        for words in ("{missing}", "{one.two}", "{", "{one()}"):
+            self.writer(self.event(words, one=len, log_level=LogLevel.warn))
+        self.assertEqual(self.lines(), 4)
 
 
 class BlankTests(SynchronousTestCase):

@@ -10,7 +10,8 @@ from pbx.testing.world import World
 
 if TYPE_CHECKING:
     from pbx.call.record import Record
-    from pbx.testing.phone import Phone, PhoneCall
+    from pbx.testing.phone import Phone
+    from pbx.testing.phone_call import PhoneCall
 
 SETTLED = 64 * 0.5 + 1.0
 """Seconds after which nothing of a call may be left: 64*T1, and a moment for the packet in flight."""

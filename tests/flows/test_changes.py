@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pbx.sdp.description import parse_description
 from pbx.sip import build
-from pbx.testing.phone import Phone, PhoneCall
+from pbx.testing.phone import Phone
+from pbx.testing.phone_call import PhoneCall
 from tests.flows.base import FlowTests
 
 

@@ -10,7 +10,8 @@ from pbx.testing.world import World
 from tests.flows.base import FlowTests
 
 if TYPE_CHECKING:
-    from pbx.testing.phone import Phone, PhoneCall
+    from pbx.testing.phone import Phone
+    from pbx.testing.phone_call import PhoneCall
 
 
 class ChaosTests(FlowTests):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.flows.base import FlowTests
 
 if TYPE_CHECKING:
-    from pbx.testing.phone import PhoneCall
+    from pbx.testing.phone_call import PhoneCall
 
 
 class OriginateTests(FlowTests):

@@ -53,7 +53,7 @@ class ClockworkTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_never_early(self) -> None:
-        """Any other deadline is met at the next 1/64 s, never before it."""
+        """Any other deadline is met at the next 1/16 s, never before it."""
         alarms = [self.arm(0.1 * step) for step in range(1, 50)]
         run_for(self.clock, 6.0)
         for alarm, step in zip(alarms, range(1, 50), strict=True):
