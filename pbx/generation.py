@@ -6,6 +6,7 @@ A reload makes a new generation beside the old one and swaps them; calls that ar
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,20 @@ from pbx.config import ConfigurationError
 from pbx.discovery import verify
 from pbx.handle import Handle
 from pbx.interfaces import ICallerIdentifier, ICallObserver, ICallRouter, IOverflow, IRegistrationPolicy, IShellCommands
+from pbx.log import Log
 from pbx.mistakes import Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pbx.call.exchange import Exchange
     from pbx.call.peer import Peer
     from pbx.config import Loaded
     from pbx.plugin import Plugin
     from pbx.service import PbxService
+
+log = Log(namespace="pbx")
 
 
 class Generation:
@@ -113,10 +118,16 @@ class Generation:
         self.serve(service.exchange)
         for _, instance in self.running():
             instance.startService()
-        for text in self.shown:
-            # Past twistd, which has put its log in the place of standard output: on the screen, and into no log.
-            print(text, file=sys.__stdout__, flush=True)
-        self.shown.clear()
+        self._show(service.state_folder)
+
+    def _show(self, state_folder: Path) -> None:
+        """Show what is to be seen once: on the screen, past twistd's log that stands in its place, and into no log."""
+        shown, self.shown[:] = list(self.shown), []
+        if shown and os.environ.get("JOURNAL_STREAM"):  # systemd keeps what is written to the screen (systemd.exec(5))
+            log.info("{count} passwords were made; they stand under {folder}", count=len(shown), folder=str(state_folder / "secrets"))
+            return
+        for text in shown:
+            print(text, file=sys.__stdout__, flush=True)  # noqa: T201
 
     def serve(self, exchange: Exchange) -> None:
         """From now on new calls are served by this generation."""
