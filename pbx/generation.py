@@ -127,7 +127,7 @@ class Generation:
             log.info("{count} passwords were made; they stand under {folder}", count=len(shown), folder=str(state_folder / "secrets"))
             return
         for text in shown:
-            print(text, file=sys.__stdout__, flush=True)  # noqa: T201
+            print(text, file=sys.__stdout__, flush=True)
 
     def serve(self, exchange: Exchange) -> None:
         """From now on new calls are served by this generation."""
