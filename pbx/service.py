@@ -185,8 +185,7 @@ class PbxService(MultiService):
         )
         self.location = Location(self.exchange.directory, self.store, reactor, parts.wall)
         self.exchange.location = self.location
-        self.messages = MessageLog(parts.wall)
-        self.driver.taps.append(self.messages.tap)
+        self.messages = MessageLog(self.driver)
         self.watches = parts.watches
         self.generation: Generation
         self.reloads = Reloads(self)

@@ -6,7 +6,6 @@ A ring of references: keeping a message costs an append. Nothing is formatted un
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from pbx.sip.errors import ParseError
@@ -15,11 +14,9 @@ from pbx.sip.message import Request, parse_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pbx.net.driver import Driver
     from pbx.sip.flow import Flow
     from pbx.sip.message import Response
-
-MOST_KEPT = 5000
-"""Messages kept: some megabytes, and some minutes of a busy office."""
 
 
 class Seen(NamedTuple):
@@ -40,32 +37,38 @@ class Seen(NamedTuple):
 
 
 class MessageLog:
-    """What went by, newest last. Give `tap` to the driver."""
+    """What went by, newest last, and what goes by from now on for whoever watches."""
 
-    def __init__(self, wall: Callable[[], float]) -> None:
-        """``wall``: seconds of Unix time."""
-        self._wall = wall
-        # Rows of what `Seen` has: it is made of one when somebody looks, and mostly nobody does.
-        self._kept: deque[tuple[float, bool, bytes, Flow]] = deque(maxlen=MOST_KEPT)
+    def __init__(self, driver: Driver) -> None:
+        """``driver``: keeps the messages, as rows of what `Seen` has; it is made of one when somebody looks."""
+        self._driver = driver
         self.watchers: list[Callable[[Seen], None]] = []
         """Called with each message while somebody traces."""
 
-    def tap(self, direction: str, data: bytes, flow: Flow, now: float) -> None:
-        """See `pbx.net.driver.Driver.taps`."""
-        row = (now, direction == "sent", data, flow)
-        self._kept.append(row)
-        if self.watchers:
-            seen = Seen._make(row)
-            for watcher in tuple(self.watchers):
-                watcher(seen)
+    def watch(self, watcher: Callable[[Seen], None]) -> None:
+        """Tell ``watcher`` of each message from now on."""
+        if not self.watchers:
+            self._driver.taps.append(self._tap)
+        self.watchers.append(watcher)
+
+    def unwatch(self, watcher: Callable[[Seen], None]) -> None:
+        """Tell it no more."""
+        self.watchers.remove(watcher)
+        if not self.watchers and self._tap in self._driver.taps:
+            self._driver.taps.remove(self._tap)
+
+    def _tap(self, direction: str, data: bytes, flow: Flow, now: float) -> None:
+        seen = Seen(now, direction == "sent", data, flow)
+        for watcher in tuple(self.watchers):
+            watcher(seen)
 
     def of(self, call_ids: Iterable[str]) -> list[Seen]:
         """The messages of these SIP Call-IDs, in order."""
         wanted = [call_id.encode("utf-8", "surrogateescape") for call_id in call_ids]
-        return [Seen._make(row) for row in self._kept if any(call_id in row[2] for call_id in wanted)]
+        return [Seen._make(row) for row in self._driver.kept if any(call_id in row[2] for call_id in wanted)]
 
     def __iter__(self) -> Iterator[Seen]:
-        return map(Seen._make, self._kept)
+        return map(Seen._make, self._driver.kept)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._driver.kept)

@@ -133,8 +133,7 @@ class B2bua:
                     break
             if arrival.proof is Proof.WRONG:
                 self._guard.failed(address, arrival.username, "wrong response", now)
-        # A nonce that is old, or went to where the phone was before: it may try again with its password (RFC 7616 §3.3).
-        stale = challenge.stale or arrival.proof in (Proof.STALE, Proof.FOREIGN)
+        stale = challenge.stale or arrival.proof is Proof.STALE
         lines = self._challenger.challenge(address, now, stale=stale, algorithms=challenge.algorithms)
         self._answer(request, flow, 401, lines)
         return None

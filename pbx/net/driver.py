@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 _MOST_KINDS_OF_FAILURE = 100
 
 
+MOST_KEPT = 5000
+"""Messages kept: some megabytes, and some minutes of a busy office."""
+
+
 class Core(Protocol):
     """Who is told of new requests."""
 
@@ -78,6 +82,8 @@ class Driver:
         self.core = core
         self.guard = guard
         self.log = log
+        self.kept: deque[tuple[float, bool, bytes, Flow]] = deque(maxlen=MOST_KEPT)
+        """The last messages: when, whether sent, what, which way. Only references, for nobody may ever look (`pbx.trace`)."""
         self.taps: list[Tap] = []
         """Called with ``("received" or "sent", data, flow, now)`` for each message; one that raises is taken out."""
         self.failures: dict[str, int] = {}
@@ -97,6 +103,7 @@ class Driver:
             now = self.now()
             if self.guard is not None and not self.guard.admits(flow.remote[0], data, now):
                 return
+            self.kept.append((now, False, data, flow))
             if self.taps:
                 self._tap("received", data, flow, now)
             effects = self.transactions.receive(data, flow, now)
@@ -206,8 +213,10 @@ class Driver:
                     if isinstance(effect, Send):
                         # Flows of the core cannot write, those of a transport can.
                         flow: Any = effect.flow
+                        now = self.now()
+                        self.kept.append((now, True, effect.data, flow))
                         if self.taps:
-                            self._tap("sent", effect.data, flow, self.now())
+                            self._tap("sent", effect.data, flow, now)
                         flow.write(effect.data)
                     elif isinstance(effect, Arm):
                         arm(effect.machine)

@@ -148,7 +148,7 @@ class Traces:
             trace.timer.cancel()
         trace.finish()
         if not self.running:
-            self._messages.watchers.remove(self._look)
+            self._messages.unwatch(self._look)
         _log.info("the trace of {number} to {to} ends: {why}", number=trace.number, to=trace.to, why=why)
 
     def end_of(self, number: str, owner: object) -> list[Trace]:
@@ -175,7 +175,7 @@ class Traces:
     def _begin(self, trace: Trace) -> Trace:
         self._check_room()
         if not self.running:
-            self._messages.watchers.append(self._look)
+            self._messages.watch(self._look)
         self.running.append(trace)
         return trace
 

@@ -89,8 +89,9 @@ class IncomingSession(InviteSession):
         if self.state is State.EARLY:
             # §15.1.2: BYE of an early dialog by the caller; the INVITE gets 487.
             data = build.response(self.request, 487, to_tag=self.dialog.local_tag)
+            reason = transaction.request.first("reason") or ""
             effects = self._respond(transaction, 200, now) + self._transaction.respond(487, data, now)
-            return effects + self._close(End.REMOTE, transaction.request.first("reason") or "")
+            return effects + self._close(End.REMOTE, reason)
         return super()._byed(transaction, now)
 
     def _forget(self) -> list[Effect]:

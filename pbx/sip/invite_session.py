@@ -147,12 +147,12 @@ class InviteSession:
         transaction, self._offer_in = self._offer_in, None
         if transaction is None:
             return []
-        body = self._body(sdp)
-        extra = self.contact + CAPABILITIES + self.timer.accept(transaction.request, now)
-        data = build.response(transaction.request, 200, extra=extra, body=body, content_type=SDP if body else "")
+        body, request = self._body(sdp), transaction.request
+        extra = self.contact + CAPABILITIES + self.timer.accept(request, now)
+        data = build.response(request, 200, extra=extra, body=body, content_type=SDP if body else "")
         effects = transaction.respond(200, data, now)
-        if transaction.request.method == "INVITE":
-            self._await_ack(data, transaction.request.cseq.number, now)
+        if request.method == "INVITE":
+            self._await_ack(data, request.cseq.number, now)
         return effects + self._rearm()
 
     def refuse_offer(self, status: int, now: float, extra: str = "") -> list[Effect]:
@@ -416,9 +416,10 @@ class InviteSession:
         return self._tell(OfferRefused(status))
 
     def _byed(self, transaction: ServerTransaction, now: float) -> list[Effect]:
+        reason = transaction.request.first("reason") or ""
         effects = self._respond(transaction, 200, now)
         effects += self._refuse_pending(now)
-        return effects + self._close(End.REMOTE, transaction.request.first("reason") or "")
+        return effects + self._close(End.REMOTE, reason)
 
     def _refuse_pending(self, now: float) -> list[Effect]:
         """What is still unanswered when the dialog ends: theirs gets 487 (§15.1.2), ours CANCEL, or it might wait for ever."""

@@ -15,14 +15,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pbx.sip.effects import Cause, Effect, Send
-from pbx.sip.message import parse_message
+from pbx.sip.message import Request, parse_message
 from pbx.sip.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pbx.sip.flow import Flow
-    from pbx.sip.message import Request
     from pbx.sip.timing import Timing
 
     _Rows = dict[tuple["State", "Input"], tuple["State", Callable[[Any, bytes, float], list[Effect]]]]
@@ -58,6 +57,10 @@ class Input(Enum):
     LOST = "connection lost"
 
     __hash__ = object.__hash__
+
+
+_ANSWERED = Request("", "", {}, b"")
+"""Stands for a request that has been answered."""
 
 
 class ServerTransaction(Transaction):
@@ -108,8 +111,14 @@ class ServerTransaction(Transaction):
             status: Its status code.
             data: All of it, made by `pbx.sip.build.response`.
             now: Seconds on the driver's clock.
+
+        With a final response `request` is let go: the transaction lives on for 64*T1, and knows a repetition by its key.
         """
-        return self._step(Input.PROVISIONAL if status < 200 else Input.SUCCESS if status < 300 else Input.FAILURE, data, now)
+        if status < 200:
+            return self._step(Input.PROVISIONAL, data, now)
+        effects = self._step(Input.SUCCESS if status < 300 else Input.FAILURE, data, now)
+        self.request = _ANSWERED
+        return effects
 
     def repeated(self, ack: bool, now: float) -> list[Effect] | None:
         """

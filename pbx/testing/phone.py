@@ -105,6 +105,7 @@ class Phone:
             self._connections.listen("TCP", 5060)
         self._register_call_id = self._ids.call_id()
         self._cseq = 0
+        self._proved = False
         self._count = 0
         self._last: tuple[str, str, bytes, str] = ("", "", b"", "")
         self._to = ""
@@ -215,7 +216,8 @@ class Phone:
         """An answer to REGISTER, MESSAGE or the like."""
         method = transaction.request.method
         self.last_response = response
-        if response.status in (401, 407) and "Authorization:" not in transaction.request.data.decode():
+        if response.status in (401, 407) and not self._proved:
+            self._proved = True
             line = self.authorization(method, transaction.request.target, response)
             target, extra, body, content_type = self._last
             self._again(method, target, extra + line, body, content_type)
@@ -228,6 +230,7 @@ class Phone:
     def _send(self, method: str, target: str, to: str, extra: str, body: bytes = b"", content_type: str = "") -> None:
         self._to = to
         self._last = (target, extra, body, content_type)
+        self._proved = False
         self._again(method, target, extra, body, content_type)
 
     def _again(self, method: str, target: str, extra: str, body: bytes, content_type: str) -> None:
