@@ -124,7 +124,7 @@ class Generation:
         """Show what is to be seen once: on the screen, past twistd's log that stands in its place, and into no log."""
         shown, self.shown[:] = list(self.shown), []
         if shown and os.environ.get("JOURNAL_STREAM"):  # systemd keeps what is written to the screen (systemd.exec(5))
-            log.info("{count} passwords were made; they stand under {folder}", count=len(shown), folder=str(state_folder / "secrets"))
+            tell_where(shown, state_folder)
             return
         for text in shown:
             print(text, file=sys.__stdout__, flush=True)
@@ -137,3 +137,8 @@ class Generation:
 
     def _providing(self, interface: Any) -> list[tuple[str, Any]]:
         return [(name, instance) for name, instance in self.instances.items() if interface.providedBy(instance)]
+
+
+def tell_where(shown: list[str], state_folder: Path) -> None:
+    """Log where the passwords are that cannot be shown."""
+    log.info("{count} passwords were made; they stand under {folder}", count=len(shown), folder=str(state_folder / "secrets"))

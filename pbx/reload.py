@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from pbx.config import Configuration, ConfigurationError, Loaded, compare, load
 from pbx.discovery import adopt, load_again
-from pbx.generation import Generation
+from pbx.generation import Generation, tell_where
 from pbx.log import Log, set_level
 from pbx.mistakes import Mistake
 
@@ -237,10 +237,8 @@ class OnHangUp(Service):
         except Exception:
             log.failure("the reload broke")
             return
-        if change.shown:
-            # It may be passwords, and nobody looks on: what is printed would go into the log.
-            secrets = self._service.state_folder / "secrets"
-            log.info("{count} passwords were made; they stand under {folder}", count=len(change.shown), folder=str(secrets))
+        if change.shown:  # it may be passwords, and nobody looks on: what is printed would go into the log
+            tell_where(change.shown, self._service.state_folder)
 
 
 def _effective(before: Loaded, read: Loaded) -> tuple[Loaded, list[str]]:

@@ -5,7 +5,6 @@ The composition root: settings and a reactor in, one service out. Nothing else p
 from __future__ import annotations
 
 import gc
-import json
 import resource
 import secrets as randomness
 import sys
@@ -25,6 +24,7 @@ from twisted.internet.threads import deferToThreadPool
 from pbx.call.b2bua import B2bua
 from pbx.call.exchange import Exchange, Rules
 from pbx.call.location import Location
+from pbx.call.record import closed_as_restart
 from pbx.config import ConfigurationError, Loaded
 from pbx.generation import Generation
 from pbx.log import Log, call_log
@@ -173,7 +173,7 @@ class PbxService(MultiService):
         self.exchange = Exchange(
             rules=rules_of(settings),
             driver=self.driver,
-            stack=Stack(ids, self.transactions, Timing(), settings.sip.session_timer),
+            stack=Stack(self.transactions, settings.sip.session_timer),
             media=self.media,
             store=self.store,
             clock=reactor,
@@ -378,13 +378,6 @@ def rules_of(settings: Any) -> Rules:
         levels=settings.routing.levels,
         media_address=settings.media.address,
     )
-
-
-def closed_as_restart(record: str) -> str:
-    """The record of a call that a crash has cut."""
-    values = json.loads(record)
-    values.update(outcome="restart", reason="the server was restarted", ended=values.get("answered", 0.0))
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def _caps(settings: Any) -> Caps:

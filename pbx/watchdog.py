@@ -23,6 +23,9 @@ from twisted.application.service import Service
 from twisted.internet.protocol import DatagramProtocol
 
 from pbx.log import Log
+from pbx.net.address import in_brackets
+from pbx.sip import build
+from pbx.sip.ids import COOKIE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,17 +160,20 @@ class SelfTest(DatagramProtocol):
         if self.transport is None:
             return
         self._count += 1
-        host, port = self.transport.getHost().host, self.transport.getHost().port
-        name = f"[{self._target[0]}]" if ":" in self._target[0] else self._target[0]
-        own = f"[{host}]" if ":" in host else host
-        self.transport.write(
-            (
-                f"OPTIONS sip:{name}:{self._target[1]} SIP/2.0\r\nVia: SIP/2.0/UDP {own}:{port};rport;branch=z9hG4bKself{self._count}\r\n"
-                f"Max-Forwards: 1\r\nFrom: <sip:self@{own}>;tag=self\r\nTo: <sip:{name}>\r\nCall-ID: self-{self._count}\r\n"
-                f"CSeq: {self._count} OPTIONS\r\nContent-Length: 0\r\n\r\n"
-            ).encode(),
-            self._target,
+        here = self.transport.getHost()
+        own, target = f"{in_brackets(here.host)}:{here.port}", f"sip:{in_brackets(self._target[0])}:{self._target[1]}"
+        request = build.request(
+            "OPTIONS",
+            target,
+            f"SIP/2.0/UDP {own};rport",
+            f"{COOKIE}self{self._count}",
+            from_=f"<sip:self@{own}>;tag=self",
+            to=f"<{target}>",
+            call_id=f"self-{self._count}",
+            cseq=self._count,
+            max_forwards=1,
         )
+        self.transport.write(request.data, self._target)
 
     def datagramReceived(self, data: bytes, addr: Any) -> None:
         """Any answer is a sign of life."""

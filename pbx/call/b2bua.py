@@ -140,13 +140,13 @@ class B2bua:
 
     def _invite(self, request: Request, flow: Flow, caller: Caller) -> None:
         if self.refusing:
-            self._answer(request, flow, 503, build.lines(("Retry-After", "10"), ("Warning", f'399 pbx "{self.refusing}"')))
+            self._answer(request, flow, 503, build.lines(("Retry-After", "10")) + build.warning(self.refusing))
             return
         called = self._called(request, flow)
         if called is None:
             return
         if request.contact is None:
-            self._answer(request, flow, 400, build.lines(("Warning", '399 pbx "an INVITE needs a Contact"')))
+            self._answer(request, flow, 400, build.warning("an INVITE needs a Contact"))
             return
         if request.content_type not in _BODIES and request.sdp is None:
             self._answer(request, flow, 415, _ACCEPT)
@@ -176,9 +176,8 @@ class B2bua:
                 for name, policy in self._exchange.services.policies:
                     refused = policy.may_register(aor, binding.contact, binding in judged.added)
                     if refused is not None:
-                        warning = refused.why.replace("\\", "").replace('"', "'")
                         self._log.info("registration of {aor} refused by {name}: {why}", aor=aor, name=name, why=refused.why)
-                        self._answer(request, flow, refused.status, build.lines(("Warning", f'399 pbx "{warning}"')))
+                        self._answer(request, flow, refused.status, build.warning(refused.why))
                         return
         transaction = self._driver.serve(request, flow, None)
         stored = location.apply(aor, judged)
@@ -216,7 +215,7 @@ class B2bua:
             self._answer(request, flow, 416)
             return None
         if isinstance(uri, SipUri) and uri.host != self._exchange.rules.domain and not self._is_ours(uri.address[0]):
-            self._answer(request, flow, 404, build.lines(("Warning", '399 pbx "that domain is not served here"')))
+            self._answer(request, flow, 404, build.warning("that domain is not served here"))
             return None
         called = number_of(uri)
         if not called or len(called) > 64:

@@ -69,17 +69,12 @@ class Bridge:
         """Hang up both."""
         if self._over:
             return
-        self._over = True
-        self._a.hang_up(reason)
-        self._b.hang_up(reason)
+        self._hang_up(reason)
         self.done.callback(why)
 
     def abandon(self, why: str) -> None:
         """Hang up both because the call has been cancelled; nobody waits for `done` any more."""
-        self._over = True
-        reason = reason_value("SIP", 480, why)
-        self._a.hang_up(reason)
-        self._b.hang_up(reason)
+        self._hang_up(reason_value(480, why))
 
     def leg_event(self, leg: Leg, event: SessionEvent) -> None:
         if self._over:
@@ -104,10 +99,15 @@ class Bridge:
                 self._replied(event)
 
     def leg_silent(self, leg: Leg) -> None:
-        self.end("no media came any more", reason_value("SIP", 408, "No media"))
+        self.end("no media came any more", reason_value(408, "No media"))
 
     def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:
         """Digits go across with the media."""
+
+    def _hang_up(self, reason: str) -> None:
+        self._over = True
+        self._a.hang_up(reason)
+        self._b.hang_up(reason)
 
     def _other(self, leg: Leg) -> Leg:
         return self._b if leg is self._a else self._a
@@ -154,7 +154,7 @@ class Bridge:
         if asking is None or asking is leg:
             return
         if event.sdp is None:
-            self.end("a change of the session was accepted without a description", reason_value("SIP", 488, "No answer"))
+            self.end("a change of the session was accepted without a description", reason_value(488, "No answer"))
             return
         try:
             description = read(event.sdp)
@@ -168,7 +168,7 @@ class Bridge:
                 text = await carry_answer(leg, asking, description)
                 join(self._a, self._b)
         except OfferAnswerError as error:
-            self.end(f"the session could not be changed: {error.why}", reason_value("SIP", 488, "Not acceptable"))
+            self.end(f"the session could not be changed: {error.why}", reason_value(488, "Not acceptable"))
             return
         asking.accept_offer(text)
 
@@ -192,14 +192,14 @@ class Bridge:
         owes, self._owes_ack = self._owes_ack, None
         if owes is not None and owes is not leg:
             if event.sdp is None:
-                self.end("an ACK lacked its answer", reason_value("SIP", 488, "No answer"))
+                self.end("an ACK lacked its answer", reason_value(488, "No answer"))
                 return
             try:
                 answer = read(event.sdp)
                 leg.negotiation.answer_received(answer)
                 text = await carry_answer(leg, owes, answer)
             except OfferAnswerError as error:
-                self.end(f"the answer does not fit: {error.why}", reason_value("SIP", 488, "Not acceptable"))
+                self.end(f"the answer does not fit: {error.why}", reason_value(488, "Not acceptable"))
                 return
             join(self._a, self._b)
             owes.acknowledge(text)
@@ -225,4 +225,4 @@ class Bridge:
     def _broke(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
             self._call.log.failure("the bridge broke", failure)
-        self.end("an error in the exchange", reason_value("SIP", 500, "Internal error"))
+        self.end("an error in the exchange", reason_value(500, "Internal error"))

@@ -8,7 +8,7 @@ from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from pbx.call.record import LegRecord, Record, beginning
+from pbx.call.record import LegRecord, Record
 from pbx.call.verdict import Outcome, Trace
 
 if TYPE_CHECKING:
@@ -135,10 +135,6 @@ class Call:
         self.reason = self.reason or why
         if self.task is not None:
             self.task.cancel()
-
-    def beginning(self) -> str:
-        """What is kept from the answer on, as JSON, so that a crash leaves a record: as `record`, without what is not known yet."""
-        return beginning(self.call_id, self.caller.number, self.dialled, self.called, self.begun_at, self.answered_at)
 
     def record(self, ended_at: float = 0.0) -> Record:
         """What is known of it now; with ``ended_at`` all of it, media statistics and trace as well."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
-    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
     from pbx.call.call import Call
@@ -33,7 +32,7 @@ _LARGE = 1300
 _WITHOUT_OFFER = 700
 """Octets of an INVITE of ours besides its offer, about."""
 
-ELSEWHERE = reason_value("SIP", 200, "Call completed elsewhere")
+ELSEWHERE = reason_value(200, "Call completed elsewhere")
 """RFC 3326 §1; the phone then does not list the call as missed."""
 
 
@@ -72,7 +71,6 @@ class Attempt:
         self._answer = ""
         self._held: deque[SessionEvent] = deque()
         self._settled: Deferred[None] | None = None
-        self._timer: IDelayedCall | None = None
 
     async def ring(self, targets: tuple[Target, ...], seconds: float, *, in_turn: bool) -> Rung:
         """
@@ -143,14 +141,13 @@ class Attempt:
 
     async def _until_settled(self, seconds: float) -> None:
         self._settled = Deferred()
-        self._timer = self._call.exchange.clock.callLater(seconds, self._time_is_up)
+        timer = self._call.exchange.clock.callLater(seconds, self._time_is_up)
         try:
             await self._settled
         finally:
             self._settled = None
-            if self._timer.active():
-                self._timer.cancel()
-            self._timer = None  # once it has rung it would keep us, and we it
+            if timer.active():
+                timer.cancel()
 
     def _settle(self) -> None:
         settled, self._settled = self._settled, None

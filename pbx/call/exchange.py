@@ -180,7 +180,7 @@ class Exchange:
         call.status = 200
         call.log.info("answered")
         self.tell("call_answered", call)
-        self.store.begin_record(call.call_id, call.beginning()).addErrback(self._not_stored, call)
+        self.store.begin_record(call.call_id, call.record().line()).addErrback(self._not_stored, call)
 
     def ended(self, call: Call) -> None:
         """The call is over: undo everything, keep its record, and forget it once that is on disk."""

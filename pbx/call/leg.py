@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pbx.sdp.offer_answer import Negotiation
 from pbx.sip import build
+from pbx.sip.headers import Reason
 from pbx.sip.incoming_session import IncomingSession
 from pbx.sip.invite_session import State
 from pbx.sip.outgoing_session import OutgoingSession
@@ -120,7 +121,7 @@ class Leg:
         """Turn the caller away; ``why`` goes out as the text of a Reason header (RFC 3326)."""
         assert isinstance(self.session, IncomingSession)
         if why:
-            extra += reason_line("SIP", status, why)
+            extra += build.lines(("Reason", reason_value(status, why)))
         if not self.status:
             self.status = status
         self._driver.carry_out(self.session.refuse(status, self._driver.now(), extra=extra))
@@ -206,12 +207,6 @@ class Leg:
         return f"<leg of {self.call.call_id} to {self.peer}>"
 
 
-def reason_line(protocol: str, cause: int, text: str) -> str:
-    """A Reason header line (RFC 3326 §2)."""
-    return build.lines(("Reason", reason_value(protocol, cause, text)))
-
-
-def reason_value(protocol: str, cause: int, text: str) -> str:
-    """The value of a Reason header (RFC 3326 §2)."""
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
-    return f'{protocol};cause={cause};text="{quoted}"'
+def reason_value(cause: int, text: str) -> str:
+    """The value of a Reason header that speaks of SIP (RFC 3326 §2)."""
+    return str(Reason("SIP", cause, text))

@@ -24,7 +24,8 @@ from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
 
     from pbx.call.call import Call
     from pbx.call.leg import Leg
@@ -39,54 +40,59 @@ MOST_ATTEMPTS = 20
 
 async def live(call: Call, leg: Leg, sdp: str | None) -> None:
     """From the caller's INVITE, whose leg is ``leg`` and whose offer ``sdp``, to the end."""
-    try:
-        offer = None
-        if sdp is not None:
-            offer = read(sdp)
-            leg.negotiation.offer_received(offer)
-        await serve(call, CallerWaits(leg, offer))
-    except CancelledError:
-        if not call.cancelled:
-            raise
-        leg.refuse(480, call.reason)
-    except OfferAnswerError as error:
-        call.reason = error.why
-        leg.refuse(error.status, error.why)
-    except MediaUnavailable as error:
-        call.reason = str(error)
-        leg.refuse(503, str(error), "Retry-After: 5\r\n")
-    except Exception:
-        call.log.failure("call {call_id} broke", call_id=call.call_id)
-        call.reason = "an error in the exchange"
-        leg.refuse(500, call.reason)
-    finally:
-        call.exchange.ended(call)
+    await _to_its_end(call, _live(call, leg, sdp), leg.refuse)
 
 
 async def originate(call: Call, first: str, second: str) -> None:
     """Ring ``first``; once it answers it hears ringback while ``second`` is rung for it (RFC 3725)."""
-    nobody = NobodyWaits()
-    waiting: Waiting = nobody
+    await _to_its_end(call, _originate(call, first, second), _tell_nobody)
+
+
+async def _to_its_end(call: Call, work: Coroutine[Any, Any, None], refuse: Callable[..., None]) -> None:
+    """Let ``work`` run; whatever becomes of it, the call has ended. ``refuse(status, why, extra)`` tells a caller who has no answer yet."""
     try:
-        call.called = first
-        reached = await reach(call, partial(_ring, call, nobody))
-        if not isinstance(reached, Rung) or reached.winner is None:
-            why = reached.why if isinstance(reached, Refuse) else "it is a service of the exchange"
-            call.reason = f"{first} cannot be had: {why}"
-            return
-        waiting = await nobody.became(reached.winner, reached.sdp)
-        call.called, call.outcome = second, None
-        await serve(call, waiting)
+        await work
     except CancelledError:
         if not call.cancelled:
             raise
-    except (OfferAnswerError, MediaUnavailable) as error:
+        refuse(480, call.reason)
+    except OfferAnswerError as error:
+        call.reason = error.why
+        refuse(error.status, error.why)
+    except MediaUnavailable as error:
         call.reason = str(error)
+        refuse(503, str(error), "Retry-After: 5\r\n")
     except Exception:
         call.log.failure("call {call_id} broke", call_id=call.call_id)
         call.reason = "an error in the exchange"
+        refuse(500, call.reason)
     finally:
         call.exchange.ended(call)
+
+
+def _tell_nobody(*_: object) -> None:
+    """An originated call has no caller who could be refused."""
+
+
+async def _live(call: Call, leg: Leg, sdp: str | None) -> None:
+    offer = None
+    if sdp is not None:
+        offer = read(sdp)
+        leg.negotiation.offer_received(offer)
+    await serve(call, CallerWaits(leg, offer))
+
+
+async def _originate(call: Call, first: str, second: str) -> None:
+    nobody = NobodyWaits()
+    call.called = first
+    reached = await reach(call, partial(_ring, call, nobody))
+    if not isinstance(reached, Rung) or reached.winner is None:
+        why = reached.why if isinstance(reached, Refuse) else "it is a service of the exchange"
+        call.reason = f"{first} cannot be had: {why}"
+        return
+    waiting = await nobody.became(reached.winner, reached.sdp)
+    call.called, call.outcome = second, None
+    await serve(call, waiting)
 
 
 async def serve(call: Call, waiting: Waiting) -> None:
@@ -164,14 +170,14 @@ async def _talk(call: Call, waiting: Waiting, rung: Rung) -> None:
     try:
         owes_ack = await waiting.answered(winner, rung.sdp)
     except OfferAnswerError as error:
-        winner.hang_up(reason_value("SIP", 488, "Not acceptable"))
+        winner.hang_up(reason_value(488, "Not acceptable"))
         call.reason = error.why
         waiting.refuse(502, error.why)
         return
     call.exchange.answered(call)
     bridge = Bridge(call, waiting.leg, winner)
     bridge.begin(rung.held, owes_ack=owes_ack)
-    with call.exchange.time_limit(call, lambda: bridge.end("the longest time for a call was over", reason_value("SIP", 408, "Time limit"))):
+    with call.exchange.time_limit(call, lambda: bridge.end("the longest time for a call was over", reason_value(408, "Time limit"))):
         try:
             call.reason = await bridge.done
         except CancelledError:

@@ -90,22 +90,8 @@ class Record:
         return self._line
 
 
-def beginning(call_id: str, caller: str, dialled: str, called: str, begun_at: float, answered_at: float) -> str:
-    """The record of a call that is being talked on, as one line of JSON."""
-    return _encode(
-        {
-            "call_id": call_id,
-            "caller": caller,
-            "dialled": dialled,
-            "called": called,
-            "begun": round(begun_at, 3),
-            "answered": round(answered_at, 3),
-            "ended": 0.0,
-            "duration": 0.0,
-            "outcome": "answered",
-            "status": 200,
-            "reason": "",
-            "trace": [],
-            "legs": [],
-        }
-    )
+def closed_as_restart(line: str) -> str:
+    """The record of a call that a crash has cut, from the line that was kept at its answer."""
+    values = json.loads(line)
+    values.update(outcome="restart", reason="the server was restarted", ended=values.get("answered", 0.0))
+    return _encode(values)

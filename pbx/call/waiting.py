@@ -26,11 +26,11 @@ class Waiting(ABC):
 
     Attributes:
         leg: The leg that waits.
-        offer_size: Octets of what it offers, about.
+        offer: What it offers to whoever is rung; None: the one who is rung makes the offer.
     """
 
     leg: Leg
-    offer_size: int = 0
+    offer: Description | None = None
 
     def leg_event(self, leg: Leg, event: SessionEvent) -> None:
         """A leg that waits can give up; all else has to wait as well."""
@@ -49,7 +49,11 @@ class Waiting(ABC):
     def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:  # noqa: B027  # as above
         """Nobody listens yet."""
 
-    @abstractmethod
+    @property
+    def offer_size(self) -> int:
+        """Octets of the offer, about."""
+        return 0 if self.offer is None else len(str(self.offer))
+
     async def offer_to(self, callee: Leg) -> str | None:
         """
         What ``callee`` is to be offered; None: the callee makes the offer.
@@ -57,6 +61,7 @@ class Waiting(ABC):
         Raises:
             OfferAnswerError: It cannot be offered.
         """
+        return None if self.offer is None else await carry_offer(self.leg, callee, self.offer)
 
     @abstractmethod
     async def ringing(self, callee: Leg, status: int, sdp: str | None) -> None:
@@ -87,18 +92,14 @@ class CallerWaits(Waiting):
         """``offer``: what the INVITE carried."""
         self.leg = leg
         leg.owner = self
-        self._offer = offer
-        self.offer_size = 0 if offer is None else len(str(offer))
+        self.offer = offer
         self._shown = 0  # the last provisional status
         self._early: Leg | None = None  # whose early media the caller hears
         self._preview: str | None = None  # the answer the caller has seen with it
 
-    async def offer_to(self, callee: Leg) -> str | None:
-        return None if self._offer is None else await carry_offer(self.leg, callee, self._offer)
-
     async def ringing(self, callee: Leg, status: int, sdp: str | None) -> None:
         # One early media at a time; when its phone has been given up, the next may be heard.
-        if sdp is not None and self._offer is not None and (self._early in (None, callee) or self._early.owner is None):
+        if sdp is not None and self.offer is not None and (self._early in (None, callee) or self._early.owner is None):
             answer = read(sdp)
             callee.negotiation.answer_received(answer, reliable=False)
             text = await carry_answer(callee, self.leg, answer, reliable=False)
@@ -114,7 +115,7 @@ class CallerWaits(Waiting):
 
     async def answered(self, callee: Leg, sdp: str) -> bool:
         description = read(sdp)
-        if self._offer is None:
+        if self.offer is None:
             callee.negotiation.offer_received(description)
             text = await carry_offer(callee, self.leg, description)
         else:
@@ -122,16 +123,16 @@ class CallerWaits(Waiting):
             text = await carry_answer(callee, self.leg, description)
         join(self.leg, callee)
         self.leg.accept(self._preview or text)
-        return self._offer is None
+        return self.offer is None
 
     async def answered_here(self) -> Leg:
         leg = self.leg
         media = leg.call.exchange.media
-        if self._offer is None:
+        if self.offer is None:
             description = await media.offer_here(leg.end)
             leg.negotiation.offer_sent(description)
         else:
-            description = await media.answer_here(leg.end, self._offer)
+            description = await media.answer_here(leg.end, self.offer)
             leg.negotiation.answer_sent(description)
         leg.accept(leg.negotiation.stamp(description))
         return leg
@@ -145,13 +146,8 @@ class AnsweredWaits(Waiting):
 
     def __init__(self, leg: Leg) -> None:
         self.leg = leg
-        agreed = leg.negotiation.remote
-        self.offer_size = 0 if agreed is None else len(str(agreed))
         leg.owner = self
-
-    async def offer_to(self, callee: Leg) -> str | None:
-        agreed = self.leg.negotiation.remote
-        return None if agreed is None else await carry_offer(self.leg, callee, agreed)
+        self.offer = leg.negotiation.remote
 
     async def ringing(self, callee: Leg, status: int, sdp: str | None) -> None:
         """It hears our ringback already."""
@@ -169,7 +165,7 @@ class AnsweredWaits(Waiting):
         return self.leg
 
     def refuse(self, status: int, why: str) -> None:
-        self.leg.hang_up(reason_value("SIP", status, why))
+        self.leg.hang_up(reason_value(status, why))
 
 
 class NobodyWaits(Waiting):

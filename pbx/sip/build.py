@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pbx.sip.headers import quoted
+
 if TYPE_CHECKING:
     from pbx.sip.message import Message, Request
 
@@ -111,6 +113,11 @@ def lines(*pairs: tuple[str, str]) -> str:
         _check(value)
         text += f"{name}: {value}\r\n"
     return text
+
+
+def warning(text: str) -> str:
+    """A Warning line of ours: 399, for people to read (RFC 3261 §20.43)."""
+    return lines(("Warning", f"399 pbx {quoted(text)}"))
 
 
 class Outgoing:

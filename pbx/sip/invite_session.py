@@ -35,10 +35,8 @@ if TYPE_CHECKING:
     from pbx.sip.client_transaction import ClientTransaction
     from pbx.sip.dialog import Dialog
     from pbx.sip.flow import Flow
-    from pbx.sip.ids import Ids
     from pbx.sip.message import Request, Response
     from pbx.sip.server_transaction import ServerTransaction
-    from pbx.sip.timing import Timing
     from pbx.sip.transactions import Transactions
 
 SDP = "application/sdp"
@@ -67,10 +65,10 @@ class Stack:
 
     __slots__ = ("dialogs", "ids", "incoming", "session_timer", "timing", "transactions")
 
-    def __init__(self, ids: Ids, transactions: Transactions, timing: Timing, session_timer: float = 1800.0) -> None:
-        self.ids = ids
+    def __init__(self, transactions: Transactions, session_timer: float = 1800.0) -> None:
         self.transactions = transactions
-        self.timing = timing
+        self.ids = transactions.ids
+        self.timing = transactions.timing
         self.session_timer = session_timer
         """Seconds that we ask for (RFC 4028); 0: we ask for none."""
         self.dialogs: dict[tuple[str, str], InviteSession] = {}

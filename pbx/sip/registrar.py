@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pbx.sip.build import lines
+from pbx.sip.build import lines, warning
 from pbx.sip.errors import ParseError
-from pbx.sip.headers import STAR, format_parameters, parse_name_addr, parse_seconds, quoted
+from pbx.sip.headers import STAR, format_parameters, parse_name_addr, parse_seconds
 from pbx.sip.uri import SipUri, equivalent, number_of, parse_uri
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def update(bindings: list[Binding], request: Request, flow: Flow, now: float, li
             change.take(contact, seconds)
         change.trim(limits.max_contacts)
     except ParseError as error:
-        return Refusal(400, "Bad Request", lines(("Warning", f"399 pbx {quoted(str(error))}")))
+        return Refusal(400, "Bad Request", warning(str(error)))
     except _Refused as refused:
         return refused.refusal
     removed = expired + change.removed

@@ -18,7 +18,6 @@ from pbx.sip import build, digest
 from pbx.sip.ids import Ids
 from pbx.sip.invite_session import Stack
 from pbx.sip.message import Request, Response, parse_message
-from pbx.sip.timing import Timing
 from pbx.sip.transactions import Transactions
 from pbx.testing.network import Wire
 from pbx.testing.phone_call import PhoneCall
@@ -92,7 +91,7 @@ class Phone:
         self._password = password
         self._server = server
         self._ids = Ids(f"p{number}", Random(f"{address}{number}"))  # noqa: S311  # a test repeats itself
-        self.stack = Stack(self._ids, Transactions(self._ids), Timing(), session_timer)
+        self.stack = Stack(Transactions(self._ids), session_timer)
         self.driver = Driver(clock, self.stack.transactions, self, Logger(namespace="pbx.testing.phone"))
         self.driver.taps.append(lambda direction, data, _, now: self.history.append((direction, now, data)))
         self.wire = _Line(network, address, self)
