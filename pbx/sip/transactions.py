@@ -118,8 +118,8 @@ class Transactions:
         if key is None:
             key = _key_of(request, flow)
             known = self.servers.get(key)
-            # RFC 2543 tells requests apart by the To tag as well; that of the ACK is ours.
-            if known is not None and (method == "ACK" or known.request.to_tag == request.to_tag):
+            # RFC 2543 tells requests apart by the To tag as well; that of the ACK is ours, and one that is answered has been let go.
+            if known is not None and (method == "ACK" or known.final or known.request.to_tag == request.to_tag):
                 effects = known.repeated(method == "ACK", now)
                 if effects is not None:
                     return effects

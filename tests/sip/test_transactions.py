@@ -131,6 +131,14 @@ class OldPeerTests(SynchronousTestCase):
             self.assertEqual(len(bench.sent), 2)
             self.assertEqual(len(bench.arrived), 1)
 
+    def test_repeated_after_the_answer(self) -> None:
+        """A repetition of a refused INVITE gets the refusal again, though the INVITE itself has been let go."""
+        bench = Bench()
+        bench.respond(bench.serve(incoming(branch="")), 486)
+        bench.receive(incoming(branch=""))
+        self.assertEqual([data[:11] for _, data in bench.sent], [b"SIP/2.0 486"] * 2)
+        self.assertEqual(len(bench.arrived), 1)
+
     def test_branch_is_not_enough(self) -> None:
         """Another CSeq or To tag under the same branch is another request."""
         for number, other in enumerate((incoming(branch="1", cseq=2), incoming(branch="1", to_tag="b")), 1):
