@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,14 +19,21 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey
-from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, optionsForClientTLS, trustRootFromCertificates
+from service_identity.hazmat import DNS_ID, URI_ID, DNSPattern, IPAddress_ID, URIPattern, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, platformTrust, trustRootFromCertificates
+from zope.interface import implementer
+
+from pbx.net.timers import current_failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from twisted.internet._sslverify import IOpenSSLTrustRoot
-    from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 _LIFE = timedelta(days=3650)
 _RENEW_BEFORE = timedelta(days=30)
@@ -79,6 +87,9 @@ def client_creator(name: str, ca: Path | None = None) -> IOpenSSLClientConnectio
     """
     What a connection of ours needs: the far end must prove that it is ``name`` (a domain or an address).
 
+    Its certificate has to name it as a SIP URI; only where there is none of those, as a DNS name or address; and in full,
+    for a wildcard proves nothing (RFC 5922 §7.1, §7.2).
+
     Args:
         name: The name that was asked for, not one that DNS gave in return (RFC 5922 §4).
         ca: PEM file of the authorities to believe; None: those of the system.
@@ -94,9 +105,63 @@ def client_creator(name: str, ca: Path | None = None) -> IOpenSSLClientConnectio
             raise TlsError(f"{ca}: PEM certificates of authorities are wanted: {error}") from None
         trust = _trust(found)
     try:
-        return optionsForClientTLS(name, trustRoot=trust)
+        is_address = isIPAddress(name) or isIPv6Address(name)
+        ascii_name = name if is_address else name.encode("idna").decode("ascii")
+        wanted = IPAddress_ID(name) if is_address else DNS_ID(ascii_name)
     except (ValueError, UnicodeError) as error:
         raise TlsError(f'TLS: "{name}" is no name that a certificate could prove: {error}') from None
+    trust = trust or platformTrust()  # type: ignore[no-untyped-call]  # Twisted has no annotations here
+    options = CertificateOptions(trustRoot=trust, raiseMinimumTo=TLSVersion.TLSv1_2)
+    return _Connecting(options.getContext(), ascii_name, wanted)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Connecting:
+    """Makes the TLS connections to one name, each of which is given up unless that name is proved."""
+
+    def __init__(self, context: SSL.Context, name: str, wanted: DNS_ID | IPAddress_ID) -> None:
+        self._context = context
+        self._name = name
+        self._wanted = wanted
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803  # Twisted names it
+        """Told by Twisted."""
+        connection = SSL.Connection(self._context, None)
+        if isinstance(self._wanted, DNS_ID):
+            connection.set_tlsext_host_name(self._name.encode("ascii"))
+        protocol = ref(tlsProtocol)  # OpenSSL keeps the function for the life of the connection, and that would be a cycle
+
+        def verified(_: SSL.Connection, certificate: X509, error: int, depth: int, good: int) -> bool:  # noqa: ARG001
+            if depth or not good:
+                return bool(good)
+            try:
+                self._check(certificate)
+            except Exception:  # whatever is wrong with a certificate: raised here it would be lost in OpenSSL
+                owner: Any = protocol()
+                if owner is not None:
+                    owner.failVerification(current_failure())
+                return False
+            return True
+
+        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verified)
+        return connection
+
+    def _check(self, certificate: X509) -> None:
+        """
+        Compare the names in ``certificate``.
+
+        Raises:
+            service_identity.VerificationError: None of them is the one that is wanted.
+            service_identity.CertificateError: There are none.
+        """
+        domains = _sip_domains(_alternative_names(certificate))
+        if domains and isinstance(self._wanted, DNS_ID):
+            patterns: list[Any] = [URIPattern.from_bytes(f"sip:{domain}".encode()) for domain in domains if "*" not in domain]
+            verify_service_identity(patterns, [URI_ID(f"sip:{self._name}")], [])
+            return
+        found = extract_patterns(certificate)
+        full = [one for one in found if not (isinstance(one, DNSPattern) and b"*" in one.pattern)]
+        verify_service_identity(full, [self._wanted], [])
 
 
 def certificate_names(certificate: X509 | None) -> tuple[str, ...]:
@@ -105,15 +170,23 @@ def certificate_names(certificate: X509 | None) -> tuple[str, ...]:
 
     In lower case; nothing from the common name, which only old certificates mean as an identity.
     """
-    if certificate is None:
+    alternative = None if certificate is None else _alternative_names(certificate)
+    if alternative is None:
         return ()
+    return tuple(_sip_domains(alternative) or [name.lower() for name in alternative.get_values_for_type(x509.DNSName)])
+
+
+def _alternative_names(certificate: X509) -> x509.SubjectAlternativeName | None:
     try:
-        alternative = certificate.to_cryptography().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return certificate.to_cryptography().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
-        return ()
-    uris = [uri[4:].lower() for uri in alternative.get_values_for_type(x509.UniformResourceIdentifier) if uri[:4].lower() == "sip:"]
-    domains = [uri for uri in uris if "@" not in uri]
-    return tuple(domains or [name.lower() for name in alternative.get_values_for_type(x509.DNSName)])
+        return None
+
+
+def _sip_domains(alternative: x509.SubjectAlternativeName | None) -> list[str]:
+    """The SIP URIs that name a domain; those with a user part name a person."""
+    uris = [] if alternative is None else alternative.get_values_for_type(x509.UniformResourceIdentifier)
+    return [uri[4:].lower() for uri in uris if uri[:4].lower() == "sip:" and "@" not in uri]
 
 
 def self_signed(folder: Path, names: Sequence[str], now: datetime | None = None) -> tuple[Path, Path]:

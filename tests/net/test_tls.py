@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions
@@ -74,6 +80,24 @@ class FilesTests(SynchronousTestCase):
         self.assertEqual(certificate_names(None), ())
 
 
+def certified(folder: Path, names: Sequence[x509.GeneralName]) -> tuple[Path, Path]:
+    """Key and certificate for names of any sort."""
+    folder.mkdir()
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(key.private_bytes(*form))
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return folder / "key.pem", folder / "certificate.pem"
+
+
 class TlsCase(SynchronousTestCase):
     """An exchange called pbx.example, and a trunk called trunk.example, each with its certificate."""
 
@@ -135,6 +159,36 @@ class ConnectingTests(TlsCase):
         run_for(self.clock, 1.0)
         self.assertIs(self.connect("Trunk.example"), flow)
         self.assertIsNot(self.connect("other.example"), flow)
+
+    def test_sip_uris_count_first(self) -> None:
+        """A certificate with SIP URIs stands for these alone (RFC 5922 §7.1)."""
+        uri, other = x509.UniformResourceIdentifier("sip:trunk.example"), x509.UniformResourceIdentifier("sip:bank.example")
+        for names, good in (
+            ([uri], True),
+            ([uri, x509.DNSName("bank.example")], True),
+            ([other, x509.DNSName("trunk.example")], False),
+            ([x509.UniformResourceIdentifier("sip:somebody@trunk.example"), x509.DNSName("trunk.example")], True),
+            ([x509.UniformResourceIdentifier("https://bank.example/"), x509.DNSName("trunk.example")], True),
+        ):
+            self.assertEqual(self.is_believed(names, "trunk.example"), good, names)
+
+    def test_no_wildcard(self) -> None:
+        """A wildcard proves nothing (RFC 5922 §7.2)."""
+        self.assertFalse(self.is_believed([x509.DNSName("*.example")], "trunk.example"))
+
+    def test_address(self) -> None:
+        """Who was asked for by address has to prove that."""
+        self.assertTrue(self.is_believed([x509.IPAddress(ip_address("10.0.0.2"))], "10.0.0.2"))
+        self.assertFalse(self.is_believed([x509.DNSName("trunk.example")], "10.0.0.2"))
+
+    def is_believed(self, names: Sequence[x509.GeneralName], name: str) -> bool:
+        """Whether a trunk with such a certificate can be connected to as ``name``."""
+        self.setUp()
+        key, certificate = certified(Path(self.mktemp()), names)
+        self.far.listenTCP(5063, TLSMemoryBIOFactory(server_context(key, certificate), False, self.phones, self.far))
+        flow = self.connections.connect("10.0.0.2", 5063, "TLS", self.clock.seconds(), name, certificate)
+        run_for(self.clock, 1.0)
+        return flow.alive
 
     def test_handshake_never_ends(self) -> None:
         """Who accepts and says nothing is given up after 4 s."""
