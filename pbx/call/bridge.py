@@ -32,6 +32,10 @@ _OURS_ALONE = (401, 407)
 """A challenge to us is none to the other leg, which could not answer it."""
 
 
+_NOT_YET = (State.EARLY, State.ANSWERED)
+"""Its 200 waits for a PRACK, or for the ACK: no offer can be made to it."""
+
+
 class Bridge:
     """
     Joins legs ``a`` and ``b`` of ``call``.
@@ -122,7 +126,7 @@ class Bridge:
         if self._asking is not None or self._owes_ack is not None:
             leg.refuse_offer(491)
             return
-        if other.session.state is State.ANSWERED:
+        if other.session.state in _NOT_YET:
             self._held = (leg, event)
             return
         if event.sdp is None:

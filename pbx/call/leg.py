@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pbx.sdp.offer_answer import Negotiation
 from pbx.sip import build
+from pbx.sip.digest_client import DigestClient
 from pbx.sip.headers import Reason
 from pbx.sip.incoming_session import IncomingSession
 from pbx.sip.invite_session import State
 from pbx.sip.outgoing_session import OutgoingSession
-from pbx.sip.session_events import Answered, Closed, End, Refused
+from pbx.sip.session_events import Answered, Closed, End, Offered, Progressed, Refused
 
 if TYPE_CHECKING:
     from pbx.call.call import Call
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
     from pbx.call.peer import Peer
     from pbx.interfaces import IMediaEnd
     from pbx.sip.flow import Flow
+    from pbx.sip.invite_session import Stack
     from pbx.sip.message import Request
     from pbx.sip.session_events import SessionEvent
+
+
+_UNANSWERED = ""
+"""Nobody's tag: the negotiation as it was before anybody had answered."""
 
 
 class LegOwner(Protocol):
@@ -48,13 +54,13 @@ class Leg:
         peer: Who is at the far end.
         uri: The Request-URI that was rung; "" for the caller's leg.
         session: Its INVITE session.
-        negotiation: Its offers and answers.
+        negotiation: Its offers and answers; where its INVITE has been forked, those of the early dialog that has spoken last.
         end: Its media end.
         owner: Who hears its events; None: nobody.
         status: The final status of its INVITE, 0 before.
     """
 
-    __slots__ = ("_driver", "call", "end", "flow", "negotiation", "number", "owner", "peer", "session", "status", "uri")
+    __slots__ = ("_driver", "_forks", "call", "end", "flow", "negotiation", "number", "owner", "peer", "session", "status", "uri")
 
     session: IncomingSession | OutgoingSession
 
@@ -68,6 +74,7 @@ class Leg:
         self.owner: LegOwner | None = None
         self.status = 0
         self._driver: SipDriver = exchange.driver
+        self._forks: dict[str, Negotiation] | None = None
         address = exchange.media_address(flow)
         self.negotiation = Negotiation(exchange.session_id(), address)
         self.end: IMediaEnd = exchange.media.end(
@@ -85,14 +92,17 @@ class Leg:
         """The caller's leg."""
         peer = call.caller.peer
         leg = cls(call, peer, flow, call.caller.number)
-        leg.session = IncomingSession(call.exchange.stack, leg, flow.contact(call.called_user), request, flow, leg._driver.now())
+        stack = call.exchange.stack
+        contact = flow.contact(call.called_user)
+        leg.session = IncomingSession(stack, leg, contact, request, flow, leg._driver.now(), peer.rel100, _digest(stack, peer))
         return leg
 
     @classmethod
     def outgoing(cls, call: Call, peer: Peer, flow: Flow, uri: str) -> Leg:
         """A leg to a target, not rung yet."""
         leg = cls(call, peer, flow, peer.name, uri)
-        leg.session = OutgoingSession(call.exchange.stack, leg, flow.contact(call.caller_user))
+        stack = call.exchange.stack
+        leg.session = OutgoingSession(stack, leg, flow.contact(call.caller_user), peer.rel100, _digest(stack, peer))
         return leg
 
     @property
@@ -110,6 +120,11 @@ class Leg:
         """Tell the caller how far we are."""
         assert isinstance(self.session, IncomingSession)
         self._driver.carry_out(self.session.progress(status, sdp, self._driver.now(), extra))
+
+    def goes_reliably(self, sdp: str | None) -> bool:
+        """Whether `progress` with ``sdp`` goes reliably (RFC 3262)."""
+        assert isinstance(self.session, IncomingSession)
+        return self.session.goes_reliably(sdp)
 
     def accept(self, sdp: str | None) -> None:
         """Answer the caller."""
@@ -178,14 +193,32 @@ class Leg:
 
     def notified(self, event: SessionEvent) -> None:
         match event:
+            case Progressed() if event.sdp is not None:
+                self._turn_to(event.response.to_tag)
+            case Offered() if self._forks and self.session.dialog is not None:
+                self._turn_to(self.session.dialog.remote_tag)
             case Answered():
                 self.status = 200
+                if self._forks:
+                    self._turn_to(event.response.to_tag)
+                    self._forks = None
             case Refused():
                 self.status = event.status
             case Closed() if not self.status and event.end in (End.CANCELLED, End.REMOTE):
                 self.status = 487  # the caller's INVITE has been answered with it (RFC 3261 §9.2, §15.1.2)
+            case Closed() if not self.status and event.end is End.NO_PRACK:
+                self.status = 504
         if self.owner is not None:
             self.owner.leg_event(self, event)
+
+    def _turn_to(self, tag: str) -> None:
+        """Somebody has answered our INVITE early; what others have answered to a forked one is not theirs (RFC 3261 §12.1)."""
+        if self._forks is None:
+            self._forks = {_UNANSWERED: self.negotiation.fork(), tag: self.negotiation}
+        elif tag in self._forks:
+            self.negotiation = self._forks[tag]
+        else:
+            self.negotiation = self._forks[tag] = self._forks[_UNANSWERED].fork()
 
     def media_latched(self, end: IMediaEnd) -> None:
         """The far end's media has been found; nothing to do but to know it."""
@@ -205,6 +238,11 @@ class Leg:
 
     def __repr__(self) -> str:
         return f"<leg of {self.call.call_id} to {self.peer}>"
+
+
+def _digest(stack: Stack, peer: Peer) -> DigestClient | None:
+    """How the challenges of ``peer`` are answered."""
+    return None if peer.login is None else DigestClient(peer.login.user, peer.login.password, stack.ids)
 
 
 def reason_value(cause: int, text: str) -> str:

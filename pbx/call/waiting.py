@@ -10,11 +10,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import CancelledError, Deferred
+
+from pbx.call.early import EarlyChanges
 from pbx.call.leg import reason_value
 from pbx.call.media_path import carry_answer, carry_offer, join, read
-from pbx.sip.session_events import Asked, Closed, Offered
+from pbx.sip.session_events import Asked, Closed, OfferAnswered, Offered, OfferRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from twisted.python.failure import Failure
+
     from pbx.call.leg import Leg
     from pbx.sdp.description import Description
     from pbx.sip.session_events import SessionEvent
@@ -43,6 +51,11 @@ class Waiting(ABC):
             case Asked():
                 leg.reply(event.transaction, 200 if event.request.method == "INFO" else 405)
 
+    async def callee_changes(self, callee: Leg, event: Offered | OfferAnswered | OfferRefused) -> None:
+        """Whoever is rung wants the session changed before it has answered the call, or says what becomes of such a change."""
+        if isinstance(event, Offered):
+            callee.refuse_offer(500, "Retry-After: 3\r\n")
+
     def leg_silent(self, leg: Leg) -> None:  # noqa: B027  # nothing is what happens
         """Who waits may be silent."""
 
@@ -64,13 +77,13 @@ class Waiting(ABC):
         return None if self.offer is None else await carry_offer(self.leg, callee, self.offer)
 
     @abstractmethod
-    async def ringing(self, callee: Leg, status: int, sdp: str | None) -> None:
-        """The far end has said ``status``, perhaps with early media."""
+    async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
+        """The far end has said ``status``, perhaps with early media; ``reliable``: that is its answer, and no preview of it."""
 
     @abstractmethod
-    async def answered(self, callee: Leg, sdp: str) -> bool:
+    async def answered(self, callee: Leg, sdp: str | None) -> bool:
         """
-        Join the leg to ``callee``, whose 2xx carried ``sdp``.
+        Join the leg to ``callee``, whose 2xx carried ``sdp``; None where it has answered our offer reliably before.
 
         Returns:
             True when ``sdp`` was an offer, whose answer the leg still owes.
@@ -96,33 +109,49 @@ class CallerWaits(Waiting):
         self._shown = 0  # the last provisional status
         self._early: Leg | None = None  # whose early media the caller hears
         self._preview: str | None = None  # the answer the caller has seen with it
+        self._has_answer = False  # it went reliably, and is not to be repeated (RFC 6337 §2.2)
+        self._changes = EarlyChanges()
 
-    async def ringing(self, callee: Leg, status: int, sdp: str | None) -> None:
+    def leg_event(self, leg: Leg, event: SessionEvent) -> None:
+        early = self._early
+        if early is None or not isinstance(event, Offered | OfferAnswered | OfferRefused):
+            super().leg_event(leg, event)
+        else:
+            self._run(self._changed(leg, early, event))
+
+    async def callee_changes(self, callee: Leg, event: Offered | OfferAnswered | OfferRefused) -> None:
+        await self._changed(callee, self.leg, event)
+
+    async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
         # One early media at a time; when its phone has been given up, the next may be heard.
         if sdp is not None and self.offer is not None and (self._early in (None, callee) or self._early.owner is None):
             answer = read(sdp)
-            callee.negotiation.answer_received(answer, reliable=False)
-            text = await carry_answer(callee, self.leg, answer, reliable=False)
+            callee.negotiation.answer_received(answer, reliable=reliable)
+            goes_reliably = self.leg.goes_reliably(sdp)
+            text = await carry_answer(callee, self.leg, answer, reliable=goes_reliably)
             self._early = callee
-            if self._preview is None:
-                self._preview = text
             join(self.leg, callee)
+            if goes_reliably and not self._has_answer:
+                self._has_answer, self._shown = True, status
+                self.leg.progress(status, text)
+                return
+            if self._preview is None and not self._has_answer:
+                self._preview = text
         elif status == self._shown:
             return
         # What the caller has seen of an answer is repeated octet for octet (RFC 3261 §13.2.1, RFC 6337 §2).
         self._shown = status
         self.leg.progress(status, self._preview)
 
-    async def answered(self, callee: Leg, sdp: str) -> bool:
-        description = read(sdp)
+    async def answered(self, callee: Leg, sdp: str | None) -> bool:
         if self.offer is None:
+            description = read(sdp or "")
             callee.negotiation.offer_received(description)
             text = await carry_offer(callee, self.leg, description)
         else:
-            callee.negotiation.answer_received(description)
-            text = await carry_answer(callee, self.leg, description)
+            text = await carry_answer(callee, self.leg, _answer_of(callee, sdp))
         join(self.leg, callee)
-        self.leg.accept(self._preview or text)
+        self.leg.accept(None if self._has_answer else self._preview or text)
         return self.offer is None
 
     async def answered_here(self) -> Leg:
@@ -140,6 +169,23 @@ class CallerWaits(Waiting):
     def refuse(self, status: int, why: str) -> None:
         self.leg.refuse(status, why)
 
+    async def _changed(self, leg: Leg, other: Leg, event: Offered | OfferAnswered | OfferRefused) -> None:
+        match event:
+            case Offered():
+                await self._changes.offered(leg, other, event)
+            case OfferAnswered():
+                await self._changes.answered(leg, event.sdp)
+            case OfferRefused():
+                self._changes.refused(leg, event.status)
+
+    def _run(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
+        Deferred.fromCoroutine(coroutine).addErrback(self._broke)
+
+    def _broke(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            self.leg.call.log.failure("a change of the session broke", failure)
+            self.leg.call.hang_up("an error in the exchange")
+
 
 class AnsweredWaits(Waiting):
     """A leg that has been answered and hears ringback: the first party of an originated call."""
@@ -149,12 +195,13 @@ class AnsweredWaits(Waiting):
         leg.owner = self
         self.offer = leg.negotiation.remote
 
-    async def ringing(self, callee: Leg, status: int, sdp: str | None) -> None:
+    async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
         """It hears our ringback already."""
+        if sdp is not None:
+            callee.negotiation.answer_received(read(sdp), reliable=reliable)
 
-    async def answered(self, callee: Leg, sdp: str) -> bool:
-        description = read(sdp)
-        callee.negotiation.answer_received(description)
+    async def answered(self, callee: Leg, sdp: str | None) -> bool:
+        description = _answer_of(callee, sdp)
         await self.leg.call.exchange.media.answer(callee.end, self.leg.end, description)
         await self.answered_here()
         join(self.leg, callee)
@@ -176,10 +223,12 @@ class NobodyWaits(Waiting):
         callee.negotiation.offer_sent(offer)
         return callee.negotiation.stamp(offer)
 
-    async def ringing(self, callee: Leg, status: int, sdp: str | None) -> None:
+    async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
         """Nobody is there to hear it."""
+        if sdp is not None:
+            callee.negotiation.answer_received(read(sdp), reliable=reliable)
 
-    async def answered(self, callee: Leg, sdp: str) -> bool:
+    async def answered(self, callee: Leg, sdp: str | None) -> bool:
         raise AssertionError("see became")
 
     async def answered_here(self) -> Leg:
@@ -188,11 +237,20 @@ class NobodyWaits(Waiting):
     def refuse(self, status: int, why: str) -> None:
         """Nobody is there to be told."""
 
-    async def became(self, callee: Leg, sdp: str) -> AnsweredWaits:
+    async def became(self, callee: Leg, sdp: str | None) -> AnsweredWaits:
         """The first party has answered: from now on it waits for the second, with ringback."""
-        answer = read(sdp)
-        callee.negotiation.answer_received(answer)
+        answer = _answer_of(callee, sdp)
         media = callee.call.exchange.media
         media.accept_here(callee.end, answer)
         callee.end.play(callee.call.exchange.ringback)
         return AnsweredWaits(callee)
+
+
+def _answer_of(callee: Leg, sdp: str | None) -> Description:
+    """What ``callee`` has answered to our offer: in its 2xx, or reliably before (RFC 3261 §13.2.1)."""
+    negotiation = callee.negotiation
+    if negotiation.may_offer and negotiation.remote is not None:
+        return negotiation.remote
+    answer = read(sdp or "")
+    negotiation.answer_received(answer)
+    return answer

@@ -12,7 +12,9 @@ from pbx.rtp.packet import payload_types_of
 from pbx.sdp.description import Description, Media, connection
 
 _ICE = ("a=candidate:", "a=ice-", "a=remote-candidates:", "a=end-of-candidates")
-_OURS_TO_SAY = ("c=", "a=rtcp:", "a=rtcp-mux", *_ICE, "a=bundle-only")
+_PRECONDITIONS = ("a=curr:", "a=des:", "a=conf:")
+"""RFC 3312: nothing that we could keep a promise about."""
+_OURS_TO_SAY = ("c=", "a=rtcp:", "a=rtcp-mux", *_ICE, "a=bundle-only", *_PRECONDITIONS)
 _NOT_FOR_THE_SESSION = ("c=", "a=group:BUNDLE", *_ICE)
 _RAW = ("UDPTL", "UDP/", "DTLS/")
 UNSPECIFIED = frozenset(("0.0.0.0", "::"))  # noqa: S104  (hold, RFC 3264 §8.4: nothing is bound to it)

@@ -91,6 +91,46 @@ def select_audio(
     return answer
 
 
+def agree(known: Description, offer: Description, told: Description | None) -> Description:
+    """
+    Answer ``offer`` in the name of a peer that cannot be asked now, with what it has said of itself.
+
+    Args:
+        known: What it has offered or answered last.
+        offer: What it would be offered.
+        told: What it has been told in return; what it has been told to speak must stay allowed. None: nothing yet.
+
+    Raises:
+        OfferAnswerError: 488, that does not go together.
+    """
+    answer = Description(known.lines)
+    for place, media in enumerate(offer.media):
+        ours = known.media[place] if place < len(known.media) else None
+        formats = [] if ours is None or not (media.port and ours.port) or ours.kind != media.kind else _common(ours, media)
+        spoken = told.media[place].formats[:1] if told is not None and place < len(told.media) and told.media[place].port else []
+        if not formats or ours is None:
+            if spoken:
+                raise OfferAnswerError(488, f"stream {place + 1} cannot go on without asking the other side")
+            answer.media.append(refuse(media))
+            continue
+        if spoken and spoken[0] not in formats:
+            raise OfferAnswerError(488, f"stream {place + 1}: {ours.encoding(spoken[0])} is in use and not offered any more")
+        lines = [line for line in ours.lines if not line.startswith(("a=rtpmap:", "a=fmtp:")) or _format_of(line) in formats]
+        own = Media(ours.kind, ours.port, media.proto, formats, lines)
+        own.set_direction(answer_direction(offer.direction_of(media), known.direction_of(ours)))
+        answer.media.append(own)
+    return answer
+
+
+def _common(ours: Media, theirs: Media) -> list[str]:
+    """The formats that both have under the same number: the relay does not translate them."""
+    return [one for one in theirs.formats if one in ours.formats and _plain(ours.encoding(one)) == _plain(theirs.encoding(one))]
+
+
+def _format_of(line: str) -> str:
+    return line.partition(":")[2].partition(" ")[0]
+
+
 def offer_audio(
     address: str,
     port: int,

@@ -123,7 +123,10 @@ def warning(text: str) -> str:
 class Outgoing:
     """A request of ours: its octets, and what is needed of it for the ACK and CANCEL that belong to its transaction."""
 
-    __slots__ = ("branch", "call_id", "cseq", "data", "from_", "method", "routes", "target", "to", "via")
+    __slots__ = (
+        "body", "branch", "call_id", "content_type", "cseq", "data", "extra", "from_", "max_forwards", "method", "routes", "target", "to",
+        "via",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -137,6 +140,10 @@ class Outgoing:
         cseq: int,
         routes: str,
         data: bytes,
+        extra: str,
+        body: bytes,
+        content_type: str,
+        max_forwards: int,
     ) -> None:
         self.method = method
         self.target = target
@@ -152,6 +159,11 @@ class Outgoing:
         self.routes = routes
         """Route lines, ready."""
         self.data = data
+        self.extra = extra
+        """The other header lines, without credentials."""
+        self.body = body
+        self.content_type = content_type
+        self.max_forwards = max_forwards
 
     def ack(self, response_to: str) -> bytes:
         """
@@ -172,6 +184,34 @@ class Outgoing:
         if reason_lines:
             _check_lines(reason_lines)
         return self._sibling("CANCEL", self.to, reason_lines)
+
+    def again(self, flow_via: str, branch: str, cseq: int, extra: str, credentials: str) -> Outgoing:
+        """
+        The same request once more, as a challenge or a 422 asks for it (RFC 3261 §22.2, RFC 4028 §7.3).
+
+        Args:
+            flow_via: The Via value up to the branch.
+            branch: Another one.
+            cseq: A higher number.
+            extra: Header lines, in the place of those before.
+            credentials: Authorization lines, or "".
+        """
+        return request(
+            self.method,
+            self.target,
+            flow_via,
+            branch,
+            from_=self.from_,
+            to=self.to,
+            call_id=self.call_id,
+            cseq=cseq,
+            routes=self.routes,
+            extra=extra,
+            body=self.body,
+            content_type=self.content_type,
+            max_forwards=self.max_forwards,
+            credentials=credentials,
+        )
 
     def _sibling(self, method: str, to: str, extra: str) -> bytes:
         _check(to)
@@ -200,6 +240,7 @@ def request(
     body: bytes = b"",
     content_type: str = "",
     max_forwards: int = 70,
+    credentials: str = "",
 ) -> Outgoing:
     """
     Build a request (RFC 3261 §8.1.1).
@@ -217,6 +258,7 @@ def request(
         body: The body.
         content_type: Its type; needed if there is a body.
         max_forwards: Hops left (RFC 3261 §8.1.1.6).
+        credentials: Authorization and Proxy-Authorization lines.
 
     Raises:
         ValueError: A CR, LF or NUL in a value, or a blank in ``method`` or ``target``.
@@ -230,13 +272,17 @@ def request(
         _check_lines(routes)
     if extra:
         _check_lines(extra)
+    if credentials:
+        _check_lines(credentials)
     typed = f"Content-Type: {content_type}\r\n" if body else ""
     data = (
         f"{method} {target} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: {max_forwards}\r\n{routes}"
         f"From: {from_}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n"
-        f"{extra}{typed}Content-Length: {len(body)}\r\n\r\n"
+        f"{extra}{credentials}{typed}Content-Length: {len(body)}\r\n\r\n"
     ).encode("utf-8", "surrogateescape")
-    return Outgoing(method, target, via, branch, from_, to, call_id, cseq, routes, data + body if body else data)
+    if body:
+        data += body
+    return Outgoing(method, target, via, branch, from_, to, call_id, cseq, routes, data, extra, body, content_type, max_forwards)
 
 
 def response(

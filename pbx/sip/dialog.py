@@ -106,9 +106,14 @@ class Dialog:
         self.local_cseq += 1
         return self._build(method, self.local_cseq, ids, extra, body, content_type)
 
-    def ack(self, cseq: int, ids: Ids, body: bytes = b"", content_type: str = "") -> bytes:
-        """The ACK to a 2xx: a request of its own, with the number of its INVITE (§13.2.2.4)."""
-        return self._build("ACK", cseq, ids, "", body, content_type).data
+    def again(self, before: Outgoing, ids: Ids, credentials: str) -> Outgoing:
+        """A request of this dialog once more, as a challenge asks for it (§22.2)."""
+        self.local_cseq += 1
+        return before.again(self.flow.via, ids.branch(), self.local_cseq, before.extra, credentials)
+
+    def ack(self, cseq: int, ids: Ids, body: bytes = b"", content_type: str = "", credentials: str = "") -> bytes:
+        """The ACK to a 2xx: a request of its own, with the number of its INVITE and its credentials (§13.2.2.4)."""
+        return self._build("ACK", cseq, ids, credentials, body, content_type).data
 
     def _build(self, method: str, cseq: int, ids: Ids, extra: str, body: bytes, content_type: str) -> Outgoing:
         return build.request(

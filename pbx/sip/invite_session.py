@@ -34,6 +34,7 @@ from pbx.sip.session_timer import Due, SessionTimer
 if TYPE_CHECKING:
     from pbx.sip.client_transaction import ClientTransaction
     from pbx.sip.dialog import Dialog
+    from pbx.sip.digest_client import DigestClient
     from pbx.sip.flow import Flow
     from pbx.sip.message import Request, Response
     from pbx.sip.server_transaction import ServerTransaction
@@ -43,10 +44,24 @@ SDP = "application/sdp"
 REFRESH_AGAIN = 10.0
 """Seconds until a refresh that was refused, for glare or whatever, is tried again."""
 METHODS = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, MESSAGE"
-EXTENSIONS = ("timer",)
+EXTENSIONS = ("timer", "100rel")
 """Option tags that a request within a dialog may require of us (§8.2.2.3)."""
-CAPABILITIES = build.lines(("Allow", METHODS), ("Supported", "timer"))
+_ALLOW = ("Allow", f"{METHODS}, PRACK")
+CAPABILITIES = build.lines(_ALLOW, ("Supported", "timer, 100rel"))
 """What we can do, in every INVITE and in every 2xx to one (§13.2.1, §13.3.1.4)."""
+WITHOUT_PRACK = build.lines(("Allow", METHODS), ("Supported", "timer"))
+"""The same toward a peer with ``rel100 = "off"``."""
+INVITING = {
+    # In an INVITE without an offer 100rel would allow an offer in a 1xx, whose answer nobody may have yet (RFC 3262 §5).
+    ("off", False): WITHOUT_PRACK,
+    ("off", True): WITHOUT_PRACK,
+    ("supported", False): build.lines(_ALLOW, ("Supported", "timer")),
+    ("supported", True): CAPABILITIES,
+    ("required", False): build.lines(_ALLOW, ("Supported", "timer")),
+    ("required", True): CAPABILITIES + build.lines(("Require", "100rel")),
+}
+"""The same in an INVITE that begins a session: by ``rel100`` of the peer, and whether there is an offer in it."""
+CHALLENGES = (401, 407)
 
 
 class State(Enum):
@@ -85,6 +100,8 @@ class InviteSession:
         "_answer",
         "_answer_cseq",
         "_bye_lines",
+        "_capabilities",
+        "_credentials",
         "_give_up_at",
         "_interval",
         "_offer_in",
@@ -99,6 +116,8 @@ class InviteSession:
         "contact",
         "deadline",
         "dialog",
+        "digest",
+        "rel100",
         "state",
         "timer",
         "user",
@@ -106,7 +125,15 @@ class InviteSession:
 
     dialog: Dialog | None
 
-    def __init__(self, stack: Stack, user: Any, contact: str) -> None:
+    def __init__(self, stack: Stack, user: Any, contact: str, rel100: str = "supported", digest: DigestClient | None = None) -> None:
+        """
+        Args:
+            stack: What it shares with all others.
+            user: Hears its events.
+            contact: Our Contact value.
+            rel100: ``"off"``, ``"supported"`` or ``"required"``: reliable provisional responses (RFC 3262).
+            digest: Answers the challenges of the far end; None: they are refusals.
+        """
         self._stack = stack
         self.user = user
         """Has ``notified(event)``; None once nobody cares any more."""
@@ -127,16 +154,22 @@ class InviteSession:
         self._own_sdp = b""  # what we sent last, for a refresh by re-INVITE
         self._peer_updates = False  # whether the far end takes UPDATE
         self._refreshing = False  # whether our offer under way is only a refresh
+        self.rel100 = rel100
+        self._capabilities = WITHOUT_PRACK if rel100 == "off" else CAPABILITIES
+        self.digest = digest
+        self._credentials = ""  # of our last INVITE, for its ACK
 
     # What the user wants.
 
     def offer(self, sdp: str | None, now: float, method: str = "INVITE") -> list[Effect]:
         """
-        Propose a change of the session, or with None ask the far end for an offer.
+        Propose a change of the session, or with None ask the far end for an offer. In an early dialog it goes by UPDATE (RFC 3311).
 
         Ends in `OfferAnswered` or `OfferRefused`; refused with 491 at once when another change is under way.
         """
-        if self.state is not State.CONFIRMED or self._offer_out is not None or self._offer_in is not None or self.dialog is None:
+        if self.takes_update and sdp is not None:
+            method = "UPDATE"
+        elif self.state is not State.CONFIRMED or self._offer_out is not None or self._offer_in is not None:
             return self._tell(OfferRefused(491))
         return self._send_offer(method, self._body(sdp), now)
 
@@ -146,7 +179,7 @@ class InviteSession:
         if transaction is None:
             return []
         body, request = self._body(sdp), transaction.request
-        extra = self.contact + CAPABILITIES + self.timer.accept(request, now)
+        extra = "" if request.method == "PRACK" else self.contact + self._capabilities + self.timer.accept(request, now)
         data = build.response(request, 200, extra=extra, body=body, content_type=SDP if body else "")
         effects = transaction.respond(200, data, now)
         if request.method == "INVITE":
@@ -173,8 +206,7 @@ class InviteSession:
         """Send another request within the dialog; ends in `Replied` with ``token``."""
         if self.state is State.TERMINATED or self.dialog is None:
             return self._tell(Replied(token, 481, None))
-        request = self.dialog.request(method, self._stack.ids, extra, body, content_type)
-        _, effects = self._stack.transactions.request(request, self.dialog.flow, _Question(self, token), now)
+        _, effects = self._request(method, _Question(self, token), now, extra, body, content_type)
         return effects
 
     def reply(
@@ -225,12 +257,33 @@ class InviteSession:
                 return self._respond(transaction, 415, now, build.lines(("Accept", SDP)))
             return self._offered(transaction, now)
         if method == "OPTIONS":
-            return self._respond(transaction, 200, now, CAPABILITIES)
+            return self._respond(transaction, 200, now, self._capabilities)
         if method in ("INFO", "MESSAGE"):
             return self._tell(Asked(request, transaction))
         if method == "PRACK":
-            return self._respond(transaction, 481, now)  # RFC 3262 §3: it matches no reliable response of ours
-        return self._respond(transaction, 405, now, build.lines(("Allow", METHODS)))
+            return self._pracked(transaction, now)
+        return self._respond(transaction, 405, now, build.lines(_ALLOW))
+
+    @property
+    def settled(self) -> bool:
+        """Whether offer and answer of the INVITE have been exchanged for good, so that an early dialog may change them (RFC 3311 §5.1)."""
+        return self.state is not State.EARLY
+
+    @property
+    def takes_update(self) -> bool:
+        """Whether the far end of an early dialog can be offered a change now (RFC 3311 §5.1)."""
+        return (
+            self.state is State.EARLY
+            and self.dialog is not None
+            and self.settled
+            and self._peer_updates
+            and self._offer_out is None
+            and self._offer_in is None
+        )
+
+    def is_within(self, request: Request) -> bool:
+        """Whether ``request``, whose Call-ID and To tag are ours, comes from the far end of the dialog, or of an early one."""
+        return self.dialog is None or self.dialog.remote_tag == request.from_tag
 
     def acknowledged(self, request: Request, now: float) -> list[Effect]:
         """An ACK to one of our 2xx."""
@@ -246,6 +299,12 @@ class InviteSession:
     def responded(self, transaction: ClientTransaction, response: Response, now: float) -> list[Effect]:
         """A response to our re-INVITE, UPDATE or BYE."""
         status = response.status
+        if status in CHALLENGES:
+            again = self._prove(transaction, response, self, now)
+            if again is not None:
+                if transaction is self._offer_out:
+                    self._offer_out = again[0]
+                return again[1]
         if transaction is not self._offer_out:
             if transaction.request.method == "BYE" and status >= 200:
                 return self._forget()
@@ -315,12 +374,37 @@ class InviteSession:
         return self._own_sdp
 
     def _send_offer(self, method: str, body: bytes, now: float) -> list[Effect]:
-        assert self.dialog is not None
         self._offers = bool(body)
-        extra = self.contact + CAPABILITIES + self.timer.offer()
-        request = self.dialog.request(method, self._stack.ids, extra, body, SDP if body else "")
-        self._offer_out, effects = self._stack.transactions.request(request, self.dialog.flow, self, now)
+        extra = self.contact + self._capabilities + self.timer.offer()
+        self._credentials = ""
+        self._offer_out, effects = self._request(method, self, now, extra, body, SDP if body else "")
         return effects
+
+    def _request(
+        self, method: str, user: Any, now: float, extra: str = "", body: bytes = b"", content_type: str = ""
+    ) -> tuple[ClientTransaction, list[Effect]]:
+        """Send a request within the dialog; ``user`` hears of its responses."""
+        assert self.dialog is not None
+        if self.digest is not None:
+            self.digest.begin()
+        request = self.dialog.request(method, self._stack.ids, extra, body, content_type)
+        return self._stack.transactions.request(request, self.dialog.flow, user, now)
+
+    def _prove(
+        self, transaction: ClientTransaction, response: Response, user: Any, now: float
+    ) -> tuple[ClientTransaction, list[Effect]] | None:
+        """Send a request within the dialog again, with credentials (§22.2); None: the challenge is a refusal."""
+        if self.digest is None or self.dialog is None or not self.digest.can_answer(response):
+            return None
+        before = transaction.request
+        credentials = self.digest.lines(before.method, before.target, before.body)
+        if before.method == "INVITE":
+            self._credentials = credentials
+        again = self.dialog.again(before, self._stack.ids, credentials)
+        return self._stack.transactions.request(again, self.dialog.flow, user, now)
+
+    def _pracked(self, transaction: ServerTransaction, now: float) -> list[Effect]:
+        return self._respond(transaction, 481, now)  # RFC 3262 §3: it matches no reliable response of ours
 
     def _refresh(self, now: float) -> list[Effect]:
         """Show that we are there (RFC 4028 §7.4): by UPDATE if the far end takes it, else by a re-INVITE that changes nothing."""
@@ -337,13 +421,17 @@ class InviteSession:
 
     def _rearm(self) -> list[Effect]:
         """See that we are woken for whatever comes next."""
-        deadlines = [] if self._answer is None else [self._resend_at]
-        if self.timer.deadline is not None and self.state is not State.TERMINATED:
-            deadlines.append(self.timer.deadline)
-        self.deadline = min(deadlines, default=None)
+        self.deadline = min(self._deadlines(), default=None)
         if self.deadline is None:
             return [] if self.armed is None else [Arm(self)]
         return [Arm(self)] if self.armed is None or self.deadline < self.armed else []
+
+    def _deadlines(self) -> list[float]:
+        """What there is to wake for."""
+        deadlines = [] if self._answer is None else [self._resend_at]
+        if self.timer.deadline is not None and self.state is not State.TERMINATED:
+            deadlines.append(self.timer.deadline)
+        return deadlines
 
     def _await_ack(self, data: bytes, cseq: int, now: float) -> None:
         self._answer, self._answer_cseq = data, cseq
@@ -366,7 +454,7 @@ class InviteSession:
     def _send_ack(self, cseq: int, sdp: str | None) -> list[Effect]:
         assert self.dialog is not None
         body = self._body(sdp)
-        data = self.dialog.ack(cseq, self._stack.ids, body, SDP if body else "")
+        data = self.dialog.ack(cseq, self._stack.ids, body, SDP if body else "", self._credentials)
         self._ack = (cseq, data)
         return [Send(self.dialog.flow, data)]
 
@@ -384,7 +472,9 @@ class InviteSession:
         request = transaction.request
         if self._offer_out is not None:
             return self._respond(transaction, 491, now)  # glare (§14.2, RFC 3311 §5.2)
-        if self._offer_in is not None or self.state is State.EARLY:
+        sdp = request.sdp
+        is_refresh = sdp is None and request.method == "UPDATE"  # RFC 3311 §5.2, RFC 4028 §7.4
+        if self._offer_in is not None or not (self.settled or is_refresh):
             return self._respond(transaction, 500, now, "Retry-After: 3\r\n")
         too_brief = self.timer.refuse(request)
         if too_brief is not None:
@@ -392,17 +482,16 @@ class InviteSession:
         contact = request.contact
         if contact is not None:
             self.dialog.retarget(str(contact.uri))
-        sdp = request.sdp
         self._offer_in = transaction
-        if sdp is None and request.method == "UPDATE":
-            return self.accept_offer(None, now)  # only a refresh (RFC 3311 §5.2, RFC 4028 §7.4)
+        if is_refresh:
+            return self.accept_offer(None, now)
         effects: list[Effect] = []
         if request.method == "INVITE":
             effects = transaction.respond(100, build.response(request, 100), now)
         return effects + self._tell(Offered(sdp, request.method))
 
     def _offer_failed(self, status: int, now: float) -> list[Effect]:
-        if status in (408, 481):
+        if status in (408, 481) and self.state is not State.EARLY:
             return self._close(End.GONE)
         if self._refreshing:
             # The session goes on until it expires (RFC 4028 §10); who does not take UPDATE after all gets a re-INVITE.
@@ -426,14 +515,12 @@ class InviteSession:
         return effects + self.cancel_offer(now)
 
     def _bye(self, now: float, extra: str) -> list[Effect]:
-        assert self.dialog is not None
         effects = self._refuse_pending(now)
         if self._ack is not None and self._ack[1] is None:
             effects += self._send_ack(self._ack[0], None)  # the 2xx with an offer that nobody will answer now
         self._bye_lines = None
-        request = self.dialog.request("BYE", self._stack.ids, extra)
         # The dialog stays known until the BYE is answered, so that one of theirs that crosses it gets its 200.
-        _, sent = self._stack.transactions.request(request, self.dialog.flow, self, now)
+        _, sent = self._request("BYE", self, now, extra)
         return effects + sent + self._rearm()
 
     def _close(self, end: End, reason: str = "", *, keep_dialog: bool = False) -> list[Effect]:
@@ -464,6 +551,10 @@ class _Question:
     def responded(self, transaction: ClientTransaction, response: Response, now: float) -> list[Effect]:
         if response.status < 200:
             return []
+        if response.status in CHALLENGES:
+            again = self._session._prove(transaction, response, self, now)
+            if again is not None:
+                return again[1]
         effects = self._session._tell(Replied(self._token, response.status, response))
         if response.status in (408, 481):
             effects += self._session._refuse_pending(now) + self._session._close(End.GONE)

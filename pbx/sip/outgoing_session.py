@@ -1,5 +1,5 @@
 """
-A session that we begin with an INVITE: the UAC side of RFC 3261 §13.2.
+A session that we begin with an INVITE: the UAC side of RFC 3261 §13.2, and of reliable provisional responses (RFC 3262 §4).
 """
 
 from __future__ import annotations
@@ -10,13 +10,20 @@ from pbx.sip import build
 from pbx.sip.client_transaction import InviteClientTransaction
 from pbx.sip.dialog import Dialog
 from pbx.sip.effects import Cause, Effect, Send
-from pbx.sip.invite_session import CAPABILITIES, SDP, InviteSession, Stack, State
-from pbx.sip.session_events import Answered, Progressed, Refused
+from pbx.sip.headers import RAck
+from pbx.sip.invite_session import CHALLENGES, INVITING, SDP, InviteSession, Stack, State
+from pbx.sip.reliable import EarlyDialog, rseq_of
+from pbx.sip.session_events import Answered, PrackRefused, Progressed, Refused
 
 if TYPE_CHECKING:
     from pbx.sip.client_transaction import ClientTransaction
+    from pbx.sip.digest_client import DigestClient
     from pbx.sip.flow import Flow
-    from pbx.sip.message import Response
+    from pbx.sip.message import Request, Response
+
+
+_MOST_FORKS = 32
+"""Early dialogs of one INVITE; who forks to more is not heard."""
 
 
 class OutgoingSession(InviteSession):
@@ -27,15 +34,18 @@ class OutgoingSession(InviteSession):
     once (§13.2.2.4).
     """
 
-    __slots__ = ("_cancelled", "_extra", "_from", "_invite", "_invite_flow", "_max_forwards", "_strays", "_transaction")
+    __slots__ = ("_cancelled", "_early", "_extra", "_from", "_invite", "_invite_flow", "_strays", "_transaction", "heard")
 
-    def __init__(self, stack: Stack, user: Any, contact: str) -> None:
-        super().__init__(stack, user, contact)
+    def __init__(self, stack: Stack, user: Any, contact: str, rel100: str = "supported", digest: DigestClient | None = None) -> None:
+        super().__init__(stack, user, contact, rel100, digest)
         self.dialog: Dialog | None = None
         self._cancelled = False
+        self._early: dict[str, EarlyDialog] = {}  # by the far end's tag
         self._from = ""  # our tag, once there is an INVITE
         self._strays: dict[str, Dialog] = {}  # dialogs of 2xx that came beside the first, by their tag
         self._transaction: InviteClientTransaction | None = None
+        self.heard = False
+        """Whether the far end has said anything to our INVITE."""
 
     def invite(
         self,
@@ -75,14 +85,13 @@ class OutgoingSession(InviteSession):
             call_id=ids.call_id(),
             cseq=ids.cseq(),
             routes=routes,
-            extra=self.contact + CAPABILITIES + self.timer.offer() + extra,
+            extra=self._lines() + extra,
             body=body,
             content_type=SDP if body else "",
             max_forwards=max_forwards,
         )
         self._invite_flow = flow
         self._extra = extra
-        self._max_forwards = max_forwards
         self._stack.dialogs[self._invite.call_id, tag] = self
         self._from = tag
         transaction, effects = self._stack.transactions.request(self._invite, flow, self, now)
@@ -90,28 +99,21 @@ class OutgoingSession(InviteSession):
         self._transaction = transaction
         return effects
 
-    def _longer(self, now: float) -> list[Effect]:
-        """The same INVITE with the longer session interval that a 422 has asked for (RFC 4028 §7.3)."""
+    def _lines(self) -> str:
+        return self.contact + INVITING[self.rel100, self._offers] + self.timer.offer()
+
+    def _invite_again(self, now: float) -> list[Effect]:
+        """The same INVITE once more: with credentials (§22.2), or with the longer session interval of a 422 (RFC 4028 §7.3)."""
         before = self._invite
-        body = self._own_sdp if self._offers else b""
-        self._invite = build.request(
-            "INVITE",
-            before.target,
-            self._invite_flow.via,
-            self._stack.ids.branch(),
-            from_=before.from_,
-            to=before.to,
-            call_id=before.call_id,
-            cseq=before.cseq + 1,
-            routes=before.routes,
-            extra=self.contact + CAPABILITIES + self.timer.offer() + self._extra,
-            body=body,
-            content_type=SDP if body else "",
-            max_forwards=self._max_forwards,
+        if self.digest is not None:
+            self._credentials = self.digest.lines("INVITE", before.target, before.body)
+        self._invite = before.again(
+            self._invite_flow.via, self._stack.ids.branch(), before.cseq + 1, self._lines() + self._extra, self._credentials
         )
         transaction, effects = self._stack.transactions.request(self._invite, self._invite_flow, self, now)
         assert isinstance(transaction, InviteClientTransaction)
         self._transaction = transaction
+        self._early.clear()
         return effects
 
     @property
@@ -145,14 +147,39 @@ class OutgoingSession(InviteSession):
         """A response to the INVITE, or to something later."""
         if transaction is not self._transaction:
             return super().responded(transaction, response, now)
+        self.heard = True
         status = response.status
         if status < 200:
-            return self._tell(Progressed(status, response.sdp, response)) if status > 100 else []
+            return self._progressed(response, now) if status > 100 else []
         if status < 300:
             return self._accepted(response, now)
-        if status == 422 and not self._cancelled and self.timer.too_brief(response):
-            return self._longer(now)
+        if not self._cancelled and (
+            (status == 422 and self.timer.too_brief(response))
+            or (status in CHALLENGES and self.digest is not None and self.digest.can_answer(response))
+        ):
+            return self._invite_again(now)
         return self._refused(status, response)
+
+    def received(self, request: Request, flow: Flow, now: float) -> list[Effect]:
+        """A request within the dialog, or within an early one."""
+        if self.state is State.EARLY:
+            early = self._early.get(request.from_tag)
+            if early is not None:
+                self.dialog = self._dialog_of(early)
+        return super().received(request, flow, now)
+
+    @property
+    def settled(self) -> bool:
+        """Of an early dialog: whether a reliable response has answered our offer."""
+        if self.state is not State.EARLY:
+            return True
+        early = self._early.get(self.dialog.remote_tag) if self.dialog is not None else None
+        return early is not None and early.answered
+
+    def is_within(self, request: Request) -> bool:
+        if self.state is State.EARLY:
+            return request.from_tag in self._early
+        return super().is_within(request)
 
     def transaction_ended(self, transaction: Any, cause: Cause, now: float) -> list[Effect]:
         """Nobody answered the INVITE, or it could not be sent: as if 408 or 503 had come (§8.1.3.1)."""
@@ -163,13 +190,48 @@ class OutgoingSession(InviteSession):
             return []
         return self._refused(408 if cause is Cause.TIMEOUT else 503, None)
 
+    def _progressed(self, response: Response, now: float) -> list[Effect]:
+        """A provisional response above 100; a reliable one gets its PRACK, also when nobody cares any more."""
+        tag, rseq = response.to_tag, rseq_of(response) if self.rel100 != "off" else 0
+        if not tag:
+            return self._tell(Progressed(response.status, response.sdp, response))
+        early = self._early.get(tag)
+        if early is None:
+            if len(self._early) >= _MOST_FORKS:
+                return []
+            early = self._early[tag] = EarlyDialog(response)
+        effects: list[Effect] = []
+        if rseq:
+            if not early.takes(response):
+                return []
+            if response.sdp is not None and self._offers:
+                early.answered = True
+            self._peer_updates = response.lists("allow", "UPDATE")
+            if not early.refuses_prack:
+                effects = self._prack(early, response, now)
+        return effects + self._tell(Progressed(response.status, response.sdp, response, reliable=rseq > 0))
+
+    def _prack(self, early: EarlyDialog, response: Response, now: float) -> list[Effect]:
+        self.dialog = self._dialog_of(early)
+        rack = build.lines(("RAck", str(RAck(early.rseq, response.cseq.number, "INVITE"))))
+        return self._request("PRACK", _Prack(self, early), now, rack)[1]
+
+    def _dialog_of(self, early: EarlyDialog) -> Dialog:
+        if early.dialog is None:
+            early.dialog = Dialog.as_uac(self._invite, early.response, self._invite_flow)
+        return early.dialog
+
     def _accepted(self, response: Response, now: float) -> list[Effect]:
         tag = response.to_tag
-        if self.dialog is not None and tag == self.dialog.remote_tag:
+        if self.state is not State.EARLY and self.dialog is not None and tag == self.dialog.remote_tag:
             return self._repeat_ack()
-        if self.dialog is not None or self._cancelled:
+        if self.state is not State.EARLY or self._cancelled:
             return self._end_stray(response, tag, now)
+        early = self._early.get(tag)
         self.dialog = Dialog.as_uac(self._invite, response, self._invite_flow)
+        if early is not None and early.dialog is not None:  # its numbers go on; the route set is that of the 2xx (§13.2.2.4)
+            self.dialog.local_cseq, self.dialog.remote_cseq = early.dialog.local_cseq, early.dialog.remote_cseq
+        self._early.clear()
         self.state = State.CONFIRMED
         self._ack = (self._invite.cseq, None)
         self._peer_updates = response.lists("allow", "UPDATE")
@@ -186,9 +248,11 @@ class OutgoingSession(InviteSession):
 
     def _end_stray(self, response: Response, tag: str, now: float) -> list[Effect]:
         """ACK and BYE to an answer that nobody wants; to its repetitions only the ACK again."""
-        known = self._strays.get(tag)
+        known, early = self._strays.get(tag), self._early.get(tag)
         dialog = known or Dialog.as_uac(self._invite, response, self._invite_flow)
-        effects: list[Effect] = [Send(dialog.flow, dialog.ack(self._invite.cseq, self._stack.ids))]
+        if known is None and early is not None and early.dialog is not None:
+            dialog.local_cseq = early.dialog.local_cseq
+        effects: list[Effect] = [Send(dialog.flow, dialog.ack(self._invite.cseq, self._stack.ids, credentials=self._credentials))]
         if known is None:
             self._strays[tag] = dialog
             _, sent = self._stack.transactions.request(dialog.request("BYE", self._stack.ids), dialog.flow, None, now)
@@ -201,10 +265,36 @@ class OutgoingSession(InviteSession):
         effects = self._tell(Refused(status, response))
         self.user = None
         self.state = State.TERMINATED
+        self._early.clear()
         self._stack.dialogs.pop((self._invite.call_id, self._from), None)
-        return effects
+        return effects + self._rearm()
 
     def _byed(self, transaction: Any, now: float) -> list[Effect]:
         if self.state is State.EARLY:  # a callee has no business to BYE an early dialog (§15)
             return self._respond(transaction, 403, now)
         return super()._byed(transaction, now)
+
+
+class _Prack:
+    """The user of a PRACK's transaction."""
+
+    __slots__ = ("_early", "_session")
+
+    def __init__(self, session: OutgoingSession, early: EarlyDialog) -> None:
+        self._session = session
+        self._early = early
+
+    def responded(self, transaction: ClientTransaction, response: Response, now: float) -> list[Effect]:
+        status, session = response.status, self._session
+        if status < 300:
+            return []
+        if status in CHALLENGES:
+            again = session._prove(transaction, response, self, now)
+            if again is not None:
+                return again[1]
+        # RFC 3261 §12.2.1.2 ends a dialog at 481 and 408 only, and of an early one the INVITE's final response tells.
+        self._early.refuses_prack = status in (405, 501)
+        return session._tell(PrackRefused(status))
+
+    def transaction_ended(self, transaction: ClientTransaction, cause: Cause, now: float) -> list[Effect]:
+        return []  # the callee has repeated itself for as long, and refuses the INVITE (RFC 3262 §3)

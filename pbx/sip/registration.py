@@ -10,12 +10,11 @@ force until it expires.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pbx.sip import build
-from pbx.sip.digest import answer, next_nonce, parse_challenges, strongest
+from pbx.sip.digest_client import DigestClient
 from pbx.sip.effects import Arm, Cause, Effect, Notify
 from pbx.sip.headers import STAR
 from pbx.sip.registration_events import Account, FlowWanted, Patience, Registered, RegistrationFailed, Unregistered
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pbx.sip.client_transaction import ClientTransaction
-    from pbx.sip.digest import Challenge
     from pbx.sip.flow import Flow
     from pbx.sip.ids import Ids
     from pbx.sip.message import Response
@@ -43,8 +41,6 @@ __all__ = [
     "Unregistered",
 ]
 
-ROUNDS = 2
-"""Challenges answered for one registration: a proxy's and the registrar's, or one that went stale."""
 LONGEST = 7 * 86400
 """Seconds; a Min-Expires beyond it is not believed."""
 # What waiting does not mend: a wrong password, an account that is not there. Tried again all the same, but seldom.
@@ -88,8 +84,8 @@ class Registration:
     """See the module."""
 
     __slots__ = (
-        "_answered", "_call_id", "_challenges", "_cseq", "_expires", "_failures", "_first", "_flow", "_from", "_ids", "_jitter",
-        "_patience", "_raised", "_reason", "_retry_after", "_rounds", "_status", "_transaction", "_transactions", "_uses",
+        "_call_id", "_cseq", "_digest", "_expires", "_failures", "_first", "_flow", "_from", "_ids", "_is_again", "_jitter",
+        "_patience", "_raised", "_reason", "_retry_after", "_status", "_transaction", "_transactions",
         "account", "armed", "deadline", "expires_at", "service_route", "state", "user",
     )  # fmt: skip
 
@@ -131,13 +127,9 @@ class Registration:
         self._expires = account.expires
         self._failures = 0
         self._first = True  # for the next `Registered`
-        # What belongs to one try: challenges answered, the header fields they were answered in, whether a 423 has raised Expires.
-        self._rounds = 0
-        self._answered: set[str] = set()
-        self._raised = False
-        # Header field to the challenge that is answered in it, with our cnonce; kept for the next refresh (§22.2).
-        self._challenges: dict[str, tuple[Challenge, str]] = {}
-        self._uses: dict[str, int] = {}
+        self._digest = DigestClient(account.auth_user, account.password, ids)
+        # What belongs to one try: whether its REGISTER goes out again, and whether a 423 has raised Expires.
+        self._is_again = self._raised = False
         self._status, self._reason, self._retry_after = 0, "", 0.0
 
     @property
@@ -156,10 +148,16 @@ class Registration:
         return self._step(Input.START, now)
 
     def use(self, flow: Flow, now: float) -> list[Effect]:
-        """The way to the registrar, as `FlowWanted` asked."""
-        if self.state is State.SEEKING:
+        """The way to the registrar, as `FlowWanted` asked; or another one, after a failure that was not handed on (RFC 3263 §4.3)."""
+        if self.state is State.SEEKING or self.state is State.REGISTERING:
             self._flow = flow
+            self._transaction = None
+            self._digest.begin()
         return self._step(Input.FLOW, now)
+
+    def waits_for(self, transaction: ClientTransaction) -> bool:
+        """Whether ``transaction`` is what decides of the registration now."""
+        return self.state is State.REGISTERING and transaction is self._transaction
 
     def no_flow(self, why: str, now: float) -> list[Effect]:
         """There is no way to the registrar now."""
@@ -190,7 +188,7 @@ class Registration:
             if self.state is not State.REGISTERING or self.expires_at is not None:
                 return self._step(Input.SUCCESS, now)
             return self._fail(Input.FAILURE, status, "the registrar granted no time", now)
-        if (status in (401, 407) and self._can_answer(response)) or (status == 423 and self._can_wait_longer(response)):
+        if (status in (401, 407) and self._digest.can_answer(response)) or (status == 423 and self._can_wait_longer(response)):
             return self._step(Input.AGAIN, now)
         self._retry_after = _leading_seconds(response.first("retry-after"))
         return self._fail(Input.FAILURE, status, response.reason, now)
@@ -230,16 +228,17 @@ class Registration:
 
     def _begin(self) -> None:
         self.deadline = None
-        self._rounds, self._raised = 0, False
-        self._answered.clear()
+        self._is_again = self._raised = False
+        self._digest.begin()
 
     def _seek(self, now: float) -> list[Effect]:
         self._begin()
         return [Notify(self.user, FlowWanted())]
 
     def _register(self, now: float) -> list[Effect]:
-        if self.account.new_call_id_per_register and not self._rounds and not self._raised:
+        if self.account.new_call_id_per_register and not self._is_again:
             self._call_id = ""  # `_send` makes another; the rounds of one try share it (§8.1.3.5)
+        self._is_again = True
         return self._send(self._expires, now)
 
     def _unregister(self, now: float) -> list[Effect]:
@@ -303,38 +302,12 @@ class Registration:
             call_id=self._call_id,
             cseq=self._cseq,
             routes=account.routes,
-            extra=extra + self._credentials(),
+            extra=extra + self._digest.lines("REGISTER", account.registrar),
         )
         self._transaction, effects = self._transactions.request(outgoing, flow, self.user, now)
         return effects
 
-    def _credentials(self) -> str:
-        account, text = self.account, ""
-        for name, (challenge, cnonce) in self._challenges.items():
-            uses = self._uses[name] = self._uses[name] + 1
-            value = answer(challenge, "REGISTER", account.registrar, account.auth_user, account.password, cnonce, uses)
-            text += build.lines((name, value))
-        return text
-
-    def _keep(self, name: str, challenge: Challenge) -> None:
-        self._challenges[name] = (challenge, self._ids.tag())
-        self._uses[name] = 0
-
     # What stands in responses.
-
-    def _can_answer(self, response: Response) -> bool:
-        proxy = response.status == 407
-        challenge = strongest(parse_challenges(response.headers.get("proxy-authenticate" if proxy else "www-authenticate", [])))
-        name = "Proxy-Authorization" if proxy else "Authorization"
-        # Asked again in one try, and not because the nonce went stale: the password is wrong (§22.1).
-        rejected = name in self._answered and not (challenge is not None and challenge.stale)
-        if challenge is None or rejected or self._rounds >= ROUNDS:
-            self._challenges.pop(name, None)
-            return False
-        self._rounds += 1
-        self._answered.add(name)
-        self._keep(name, challenge)
-        return True
 
     def _can_wait_longer(self, response: Response) -> bool:
         least = _leading_seconds(response.first("min-expires"))
@@ -345,11 +318,7 @@ class Registration:
         return True
 
     def _learn(self, response: Response, now: float) -> None:
-        for name, info in (("Authorization", "authentication-info"), ("Proxy-Authorization", "proxy-authentication-info")):
-            value = response.first(info)
-            nonce = next_nonce(value) if value is not None and name in self._challenges else ""
-            if nonce:
-                self._keep(name, replace(self._challenges[name][0], nonce=nonce))
+        self._digest.learn(response)
         if self.state is State.UNREGISTERING:
             return
         seconds = self._granted(response)
@@ -388,6 +357,7 @@ _TABLE: dict[tuple[State, Input], tuple[State, Callable[[Registration, float], l
     (State.SEEKING, Input.FLOW): (State.REGISTERING, Registration._register),
     (State.SEEKING, Input.NO_FLOW): (State.WAITING, Registration._wait),
     (State.SEEKING, Input.STOP): (State.UNREGISTERING, Registration._unregister),
+    (State.REGISTERING, Input.FLOW): (State.REGISTERING, Registration._register),
     (State.REGISTERING, Input.SUCCESS): (State.REGISTERED, Registration._accepted),
     (State.REGISTERING, Input.AGAIN): (State.REGISTERING, Registration._register),
     (State.REGISTERING, Input.FAILURE): (State.WAITING, Registration._wait),

@@ -18,6 +18,8 @@ class End(Enum):
     CANCELLED = "CANCEL"
     NO_ACK = "no ACK to the answer"
     """RFC 3261 §13.3.1.4: 64*T1 without an ACK."""
+    NO_PRACK = "no PRACK to what was said"
+    """RFC 3262 §3: 64*T1 without a PRACK."""
     EXPIRED = "session timer"
     """RFC 4028 §10: nobody refreshed."""
     GONE = "the far end knows no such dialog"
@@ -31,6 +33,15 @@ class Progressed:
     status: int
     sdp: str | None
     response: Response
+    reliable: bool = False
+    """Whether it came reliably: its description is then the answer, and no preview (RFC 3262 §5)."""
+
+
+@dataclass(slots=True)
+class PrackRefused:
+    """The far end has refused our PRACK; after 405 and 501 that early dialog gets no more of them."""
+
+    status: int
 
 
 @dataclass(slots=True)
@@ -109,5 +120,16 @@ class Closed:
 
 
 SessionEvent = (
-    Progressed | Answered | Refused | Acknowledged | Offered | OfferCancelled | OfferAnswered | OfferRefused | Asked | Replied | Closed
+    Progressed
+    | PrackRefused
+    | Answered
+    | Refused
+    | Acknowledged
+    | Offered
+    | OfferCancelled
+    | OfferAnswered
+    | OfferRefused
+    | Asked
+    | Replied
+    | Closed
 )

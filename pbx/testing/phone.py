@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pbx.net.stream import StreamFlow
     from pbx.sip.flow import Flow
+    from pbx.testing.doorman import Doorman
     from pbx.testing.network import Address, Endpoint, Network, WireFlow
 
 
@@ -45,6 +46,9 @@ class Phone:
         last_response: The last response to a request outside calls.
         answers_at_once: Answer every call without ringing.
         rings: Say 180 to every call.
+        refused_methods: Methods that it answers with a status, whatever they are about.
+        doorman: Challenges what comes to it, as a carrier does.
+        rel100: ``"off"``, ``"supported"`` or ``"required"``: reliable provisional responses (RFC 3262).
         refuses_with: Refuse every call with this status; 0: do not.
         takes_video: Accept every stream that is offered, not only audio.
         loses: Asked for each datagram with the data and whether the phone sends it; true: it is lost. None: nothing is.
@@ -81,6 +85,9 @@ class Phone:
         self.last_response: Response | None = None
         self.answers_at_once = False
         self.rings = True
+        self.rel100 = "off"
+        self.refused_methods: dict[str, int] = {}
+        self.doorman: Doorman | None = None
         self.refuses_with = 0
         self.takes_video = False
         self.loses: Callable[[bytes, bool], bool] | None = None
@@ -174,10 +181,10 @@ class Phone:
         """Where it is."""
         return self.flow.contact(self.number)
 
-    def dial(self, number: str, sdp: str | None = "", extra: str = "") -> PhoneCall:
-        """Call ``number``, with its own offer, with ``sdp``, or with None without an offer."""
+    def dial(self, number: str, sdp: str | None = "", extra: str = "", *, target: str = "") -> PhoneCall:
+        """Call ``number``, or the URI ``target``, with its own offer, with ``sdp``, or with None without an offer."""
         call = PhoneCall(self)
-        call.dial(number, sdp, extra)
+        call.dial(number, sdp, extra, target)
         return call
 
     def rtp(self) -> Endpoint:
@@ -198,7 +205,13 @@ class Phone:
     def arrived(self, request: Request, flow: Flow) -> None:
         session = self.stack.dialogs.get((request.call_id, request.to_tag)) if request.to_tag else None
         now = self.driver.now()
-        if session is not None:
+        refused = self.refused_methods.get(request.method)
+        challenge = self.doorman.challenges(request, flow, now) if self.doorman is not None else ""
+        if refused is not None:
+            self._reply(request, flow, refused)
+        elif challenge:
+            self._reply(request, flow, 401, challenge)
+        elif session is not None:
             self.driver.carry_out(session.acknowledged(request, now) if request.method == "ACK" else session.received(request, flow, now))
         elif request.method == "INVITE":
             self.incoming.append(PhoneCall.incoming(self, request, flow))
@@ -249,8 +262,8 @@ class Phone:
         )
         self.driver.request(outgoing, self.flow, self)
 
-    def _reply(self, request: Request, flow: Flow, status: int) -> None:
-        self.driver.carry_out(self.stack.transactions.respond_stateless(request, flow, status))
+    def _reply(self, request: Request, flow: Flow, status: int, extra: str = "") -> None:
+        self.driver.carry_out(self.stack.transactions.respond_stateless(request, flow, status, extra=extra))
 
     def _messages(self, direction: str, what: str | int, method: str) -> list[Request | Response]:
         return [parse_message(data) for way, _, data in self.history if way == direction and _is(data, what, method)]

@@ -72,17 +72,18 @@ class PhoneCall:
         self.refuses_offers_with = 0
         self._sequence = 0
         self._hung_up = False
-        self._number = ""
+        self._target = ""
         self._extra = ""
         self._sdp: str | None = None
         self._proved = False
         self._delayed = False
+        self._has_answered = False
 
     @classmethod
     def incoming(cls, phone: Phone, request: Request, flow: Flow) -> PhoneCall:
         call = cls(phone)
         call.request = request
-        call.session = IncomingSession(phone.stack, call, phone.contact, request, flow, phone.driver.now())
+        call.session = IncomingSession(phone.stack, call, phone.contact, request, flow, phone.driver.now(), phone.rel100)
         call._take(request.sdp)
         if phone.refuses_with:
             call.refuse(phone.refuses_with)
@@ -94,12 +95,13 @@ class PhoneCall:
 
     # What the user of the phone does.
 
-    def dial(self, number: str, sdp: str | None, extra: str) -> None:
+    def dial(self, number: str, sdp: str | None, extra: str, target: str = "") -> None:
         if sdp == "":
             offer = self.own_offer()
             self.negotiation.offer_sent(offer)
             sdp = self.negotiation.stamp(offer)
-        self._number, self._sdp, self._extra = number, sdp, extra
+        self._sdp, self._extra = sdp, extra
+        self._target = target or f"sip:{number.replace('#', '%23')}@{self.phone.uri}"
         self._delayed = sdp is None
         self._invite(extra)
 
@@ -107,18 +109,25 @@ class PhoneCall:
         """Say 180, or with a description 183, or ``status``."""
         self._do(self._in.progress(status or (180 if sdp is None else 183), sdp, self._now))
 
+    def trying(self) -> None:
+        """Say 100 and nothing more."""
+        self._do(self._in.trying(self._now))
+
     def early_media(self) -> str:
         """Say 183 with its own description as a preview of the answer; gives what was sent."""
         assert self.remote is not None
         answer = select_audio(self.remote, self.phone.address, self.audio.address[1])
-        self.negotiation.answer_sent(answer, reliable=False)
         text = self.negotiation.stamp(answer)
+        self._has_answered = self._in.goes_reliably(text)
+        self.negotiation.answer_sent(answer, reliable=self._has_answered)
         self.ring(text)
         return text
 
     def answer(self, sdp: str | None = "") -> None:
-        """Answer with its own description, or with ``sdp``."""
-        self._do(self._in.accept(self._own_answer() if sdp == "" else sdp, self._now))
+        """Answer with its own description, or with ``sdp``; without one after a reliable answer (RFC 6337 §2.2)."""
+        if sdp == "":
+            sdp = None if self._has_answered else self._own_answer()
+        self._do(self._in.accept(sdp, self._now))
 
     def refuse(self, status: int, extra: str = "") -> None:
         """Refuse the call; ``extra`` are ready header lines."""
@@ -254,6 +263,8 @@ class PhoneCall:
                 self._note(event.response)
                 if event.sdp is not None:
                     self.remote = parse_description(event.sdp)
+                    if not self._delayed:
+                        self.negotiation.answer_received(self.remote, reliable=event.reliable)
             case Answered():
                 self._note(event.response)
                 self._take_answer(event.sdp)
@@ -277,7 +288,9 @@ class PhoneCall:
                     self.negotiation.offer_refused()
             case Offered():
                 self.offers.append(event.sdp)
-                if self.refuses_offers_with:
+                if not self.negotiation.may_offer:  # its own, in a 200 whose ACK is still on its way
+                    self._do(self.session.refuse_offer(491, self._now))
+                elif self.refuses_offers_with:
                     self._do(self.session.refuse_offer(self.refuses_offers_with, self._now))
                 else:
                     self._take(event.sdp)
@@ -298,10 +311,6 @@ class PhoneCall:
         assert isinstance(self.session, IncomingSession), "the phone has made this call itself"
         return self.session
 
-    @property
-    def _target(self) -> str:
-        return f"sip:{self._number.replace('#', '%23')}@{self.phone.uri}"
-
     def _do(self, effects: Any) -> None:
         self.phone.driver.carry_out(effects)
 
@@ -310,7 +319,7 @@ class PhoneCall:
         self.responses.append(response)
 
     def _invite(self, extra: str) -> None:
-        self.session = OutgoingSession(self.phone.stack, self, self.phone.contact)
+        self.session = OutgoingSession(self.phone.stack, self, self.phone.contact, self.phone.rel100)
         from_ = f"<sip:{self.phone.number}@{self.phone.uri}>"
         self._do(self.session.invite(self._target, self.phone.flow, from_, f"<{self._target}>", self._sdp, self._now, extra))
 

@@ -39,6 +39,7 @@ class ChaosTests(FlowTests):
         phones = [world.phone(number) for number in ("100", "101", "101", "101", "102")]
         for phone in phones:
             phone.takes_video = chance.random() < 0.5
+            phone.rel100 = chance.choice(("off", "supported", "supported"))
         world.network.jitter, world.network.loss, world.network.duplicates = 0.05, loss, loss / 2
         calls: list[PhoneCall] = []
         for _ in range(120):

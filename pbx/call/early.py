@@ -1,0 +1,94 @@
+"""
+Changes of the session before the call is answered: offers in UPDATE and PRACK (RFC 3311, RFC 3262 §5).
+
+Only who has been answered reliably can be offered anything so early. Where the other leg can, the offer goes across;
+where it cannot, it is answered for that leg with what it has said it can do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbx.call.media_path import carry_answer, carry_offer, join, read, relayed
+from pbx.interfaces import MediaUnavailable
+from pbx.sdp.answering import agree
+from pbx.sdp.offer_answer import OfferAnswerError
+
+if TYPE_CHECKING:
+    from pbx.call.leg import Leg
+    from pbx.sdp.description import Description
+    from pbx.sip.session_events import Offered
+
+
+class EarlyChanges:
+    """The offers between a caller who waits and whoever is rung for it, one at a time."""
+
+    def __init__(self) -> None:
+        self._asking: tuple[Leg, Leg] | None = None
+        """Whose offer goes across, and to whom."""
+
+    async def offered(self, leg: Leg, other: Leg, event: Offered) -> None:
+        """``leg`` has made an offer that concerns ``other``."""
+        if self._asking is not None or event.sdp is None:
+            leg.refuse_offer(491)
+            return
+        try:
+            offer = read(event.sdp)
+            leg.negotiation.offer_received(offer)
+            try:
+                text = await self._across(leg, other, offer)
+            except (OfferAnswerError, MediaUnavailable):
+                leg.negotiation.offer_refused()
+                raise
+        except OfferAnswerError as error:
+            leg.refuse_offer(error.status, "Retry-After: 3\r\n" if error.status == 500 else "")
+        except MediaUnavailable:
+            leg.refuse_offer(503, "Retry-After: 5\r\n")
+        else:
+            if text is not None:
+                leg.accept_offer(text)
+
+    async def answered(self, leg: Leg, sdp: str | None) -> None:
+        """``leg`` has answered what went across."""
+        if self._asking is None or self._asking[1] is not leg:
+            return
+        asking, self._asking = self._asking[0], None
+        try:
+            if sdp is None:
+                raise OfferAnswerError(488, "a change of the session was accepted without a description")
+            answer = read(sdp)
+            leg.negotiation.answer_received(answer)
+            text = await carry_answer(leg, asking, answer)
+        except (OfferAnswerError, MediaUnavailable):
+            self._take_back(asking, leg, 488)
+            return
+        join(asking, leg)
+        asking.accept_offer(text)
+
+    def refused(self, leg: Leg, status: int) -> None:
+        """``leg`` has refused what went across."""
+        if self._asking is not None and self._asking[1] is leg:
+            asking, self._asking = self._asking[0], None
+            self._take_back(asking, leg, status if status >= 400 and status not in (401, 407) else 488)
+
+    async def _across(self, leg: Leg, other: Leg, offer: Description) -> str | None:
+        """The answer, or None when ``other`` has been asked for it."""
+        if other.session.takes_update:
+            text = await carry_offer(leg, other, offer)
+            self._asking = leg, other
+            other.offer(text)
+            return None
+        known = other.negotiation.remote or other.negotiation.offer
+        if known is None or not relayed(leg, other):
+            raise OfferAnswerError(500, "the other side cannot be asked yet")
+        media = leg.call.exchange.media
+        answer = agree(known, await media.offer(leg.end, other.end, offer), other.negotiation.local)
+        sent = await media.answer(other.end, leg.end, answer)
+        leg.negotiation.answer_sent(sent)
+        return leg.negotiation.stamp(sent)
+
+    def _take_back(self, asking: Leg, leg: Leg, status: int) -> None:
+        for one in (asking, leg):
+            if not one.negotiation.may_offer:
+                one.negotiation.offer_refused()
+        asking.refuse_offer(status)
