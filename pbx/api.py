@@ -6,10 +6,13 @@ What is not named here may change from one release to the next.
 
 from pbx.call.arrival import Arrival
 from pbx.call.call import Call
+from pbx.call.dial_plan import Carrier
+from pbx.call.identity import asserted
 from pbx.call.leg import Leg
-from pbx.call.peer import Caller, Challenge, Kind, Peer, Target
+from pbx.call.peer import Caller, Challenge, Kind, Login, NextHop, Peer, Target
 from pbx.call.record import Record
 from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring, Verdict
+from pbx.carrier_settings import CarrierSettings, carrier_target
 from pbx.interfaces import (
     IApplication,
     ICallerIdentifier,
@@ -27,11 +30,13 @@ from pbx.media.tones import Tone
 from pbx.plugin import Plugin
 from pbx.settings import Settings, setting
 from pbx.sip.digest import Ha1s, ha1s
-from pbx.sip.uri import SipUri, parse_uri
+from pbx.sip.registration_events import Account, Registered, RegistrationFailed
+from pbx.sip.uri import SipUri, TelUri, number_of, parse_uri
 
 __all__ = [
-    "Answer", "Arrival", "Call", "Caller", "Challenge", "Divert", "Ha1s", "IApplication", "ICallObserver", "ICallRouter",
-    "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow", "IPbx", "IRegistrationPolicy", "IShellCommands",
-    "IStore", "Kind", "Leg", "Outcome", "Pass", "Peer", "Plugin", "Record", "Refuse", "Ring", "Settings", "SipUri",
-    "Target", "Tone", "Verdict", "ha1s", "parse_uri", "setting",
+    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert", "Ha1s", "IApplication",
+    "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow", "IPbx", "IRegistrationPolicy",
+    "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Outcome", "Pass", "Peer", "Plugin", "Record", "Refuse", "Registered",
+    "RegistrationFailed", "Ring", "Settings", "SipUri", "Target", "TelUri", "Tone", "Verdict", "asserted", "carrier_target", "ha1s",
+    "number_of", "parse_uri", "setting",
 ]  # fmt: skip

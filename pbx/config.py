@@ -103,13 +103,6 @@ class Configuration:
             raise LookupError(f"no plugin {plugin!r} was loaded with this configuration") from None
 
     @property
-    def reference_resolvers(self) -> tuple[str, ...]:
-        """The resolvers that ``check_dns`` compares ours with."""
-        if self.dns.references:
-            return self.dns.references
-        return ("119.29.29.29", "223.5.5.5") if self.language == "zh" else ("8.8.8.8", "1.1.1.1")
-
-    @property
     def realm(self) -> str:
         """The realm of digest challenges: ``[sip] realm``, else the domain, else ``"pbx"``."""
         return self.sip.realm or self.sip.domain or "pbx"
@@ -250,6 +243,8 @@ def _read_keyed(
         mistakes += wrong
         if entry is not None:
             entries[key] = entry
+    for key, field_name, reason, remedy in keyed.check_entries(entries):
+        mistakes.append(source.mistake(f"{table}.{key}.{field_name}", "", reason, remedy))
     return entries, mistakes
 
 

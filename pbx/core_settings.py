@@ -54,6 +54,9 @@ class SipSettings(Settings):
         min_length=1,
     )
     realm: str = setting("", "realm of the digest challenges; empty: the domain")
+    client_ca: str = setting(
+        "", "PEM file of the authorities whose client certificates prove a trunk that connects over tls; empty: nobody is asked for one"
+    )
     session_timer: float = setting(1800.0, "seconds after which a call that no longer refreshes itself is cleared (RFC 4028); 0: off", ge=0)
     caps: CapsSettings = setting(CapsSettings(), "bounds of messages")
 
@@ -162,6 +165,32 @@ class PluginsSettings(Settings):
     disabled: tuple[str, ...] = setting((), "names of plugins that are not to run; their tables may stay in the file")
 
 
+class RewriteSettings(Settings):
+    """How a number with one prefix is rewritten."""
+
+    strip: int = setting(0, "characters taken off at the beginning", ge=0, le=64)
+    prepend: str = setting("", "what is put before the rest", max_length=64)
+
+    @field_validator("prepend")
+    @classmethod
+    def _can_bedialled(cls, value: str) -> str:
+        return dialled(value)
+
+
+class RewritesSettings(Settings):
+    """``[routing.rewrite]``: numbers are rewritten before anybody is asked about them; the longest prefix decides."""
+
+    caller: dict[str, RewriteSettings] = setting({}, "prefix of the caller's number to what becomes of it", max_length=10_000)
+    called: dict[str, RewriteSettings] = setting({}, "prefix of the number asked for to what becomes of it", max_length=10_000)
+
+    @field_validator("caller", "called")
+    @classmethod
+    def _are_prefixes(cls, value: dict[str, RewriteSettings]) -> dict[str, RewriteSettings]:
+        for prefix in value:
+            dialled(prefix)
+        return value
+
+
 class RoutingSettings(Settings):
     """``[routing]``: in what order the routers are asked, and what a number may cost."""
 
@@ -170,9 +199,10 @@ class RoutingSettings(Settings):
         'plugins in the order in which they are asked where a call goes; "*" stands for all that are not named, by name',
     )
     patience: float = setting(5.0, "seconds a router may take; then the caller gets 504", gt=0)
-    outside_prefix: str = setting("9", "dialled before an outside number on lines without prefixes of their own; there are no lines yet")
+    outside_prefix: str = setting("9", "dialled before an outside number: lines without prefixes are reached by it, and all take it off")
     ring_timeout: float = setting(60.0, "seconds a target is rung before it counts as no answer", gt=0)
     levels: dict[str, int] = setting({}, "prefix to level: a caller may dial a prefix whose level is at most his own", max_length=10_000)
+    rewrite: RewritesSettings = setting(RewritesSettings(), "rewriting of numbers by prefix")
 
     @field_validator("order")
     @classmethod
@@ -184,17 +214,14 @@ class RoutingSettings(Settings):
 
     @field_validator("outside_prefix")
     @classmethod
-    def _can_be_dialled(cls, value: str) -> str:
-        if not _PREFIX.fullmatch(value):
-            raise ValueError("a prefix is made of digits, letters and * # + . _ -")
-        return value
+    def _can_bedialled(cls, value: str) -> str:
+        return dialled(value)
 
     @field_validator("levels")
     @classmethod
     def _are_prefixes(cls, value: dict[str, int]) -> dict[str, int]:
         for prefix, level in value.items():
-            if not _PREFIX.fullmatch(prefix):
-                raise ValueError(f"{prefix!r}: a prefix is made of digits, letters and * # + . _ -")
+            dialled(prefix)
             if level < 0:
                 raise ValueError(f"{prefix!r}: a level is 0 or more, and this one is {level}")
         return value
@@ -217,7 +244,7 @@ class GuardSettings(Settings):
 
 
 class DnsSettings(Settings):
-    """``[dns]``: who is asked for names. Until there are lines and trunks only ``timeout`` has an effect: the system resolves."""
+    """``[dns]``: who is asked for the names of carriers."""
 
     servers: tuple[str, ...] = setting((), 'resolvers, "IP" or "IP:port"; empty: those of the system')
     references: tuple[str, ...] = setting(
@@ -255,6 +282,18 @@ def resolver_address(text: str) -> tuple[str, int]:
     if not colon or not _is_address(host) or not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
         raise ValueError(f'{text!r} is no resolver; write an address, or an address and a port: "192.0.2.53" or "192.0.2.53:5353"')
     return host, int(port)
+
+
+def dialled(text: str) -> str:
+    """
+    ``text``, if it can be dialled.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not _PREFIX.fullmatch(text):
+        raise ValueError(f"{text!r}: a prefix is made of digits, letters and * # + . _ -")
+    return text
 
 
 def _is_address(text: str) -> bool:

@@ -134,7 +134,8 @@ class _Words:
             case Ring():
                 how = [self("in turn" if verdict.in_turn else "at once")] if len(verdict.targets) > 1 else []
                 seconds = [self("for", value=verdict.timeout)] if verdict.timeout is not None else []
-                return self._join((self("ring", targets=self("and").join(map(str, verdict.targets))), *how, *seconds))
+                why = [verdict.why] if verdict.why else []
+                return self._join((self("ring", targets=self("and").join(map(str, verdict.targets))), *how, *seconds, *why))
             case Divert():
                 return self("divert", to=verdict.to, because=verdict.because)
             case Answer():
@@ -149,6 +150,8 @@ class _Words:
             yield self("talk at most", value=verdict.talk_at_most)
         if verdict.caller is not None:
             yield self("shown", value=verdict.caller)
+        if verdict.why:
+            yield verdict.why
 
     def _join(self, parts: Iterable[str]) -> str:
         return self("and").join(parts)

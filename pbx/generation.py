@@ -18,12 +18,13 @@ from pbx.discovery import verify
 from pbx.handle import Handle
 from pbx.interfaces import ICallerIdentifier, ICallObserver, ICallRouter, IOverflow, IRegistrationPolicy, IShellCommands
 from pbx.log import Log
-from pbx.mistakes import Mistake
+from pbx.mistakes import Mistake, as_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pbx.call.dial_plan import Carrier
     from pbx.call.exchange import Exchange
     from pbx.call.peer import Peer
     from pbx.config import Loaded
@@ -60,7 +61,7 @@ class Generation:
         mistakes: list[Mistake] = []
         for name in loaded.order:
             mistakes += generation.make(loaded.plugins[name], loaded, service)
-        if mistakes:
+        if mistakes or (mistakes := generation.unknown_numbers(loaded, service.exchange)):
             raise ConfigurationError(mistakes)
         return generation
 
@@ -76,6 +77,10 @@ class Generation:
             state_folder=service.state_folder,
             realm=settings.realm,
             relay=settings.media.relay,
+            outside_prefix=settings.routing.outside_prefix,
+            user_agent=service.user_agent,
+            prober=service.prober,
+            resolver=service.resolver,
             extensions=settings.tables.get("extensions") or {},
             show=self.shown.append,
         )
@@ -88,9 +93,24 @@ class Generation:
         self.handles[plugin.name] = handle
         return verify(plugin, instance)
 
+    def unknown_numbers(self, loaded: Loaded, exchange: Exchange) -> list[Mistake]:
+        """The mistakes of settings that name a number which none of these plugins knows."""
+        routers = [(name, one) for name, one in self._providing(ICallRouter) if not self.handles[name].carriers]  # a carrier's is not local
+        mistakes = []
+        for handle in self.handles.values():
+            for number, setting in handle.expected:
+                if not exchange.is_local(number, routers):
+                    value, remedy = as_toml(number), "name an extension or a service number that exists"
+                    mistakes.append(Mistake(str(loaded.path), setting, value, "there is no such number", remedy))
+        return mistakes
+
     @property
     def peers(self) -> dict[str, Peer]:
         return {number: peer for handle in self.handles.values() for number, peer in handle.peers.items()}
+
+    @property
+    def carriers(self) -> list[Carrier]:
+        return [carrier for handle in self.handles.values() for carrier in handle.carriers]
 
     def services(self) -> Services:
         """The groups in which an exchange asks them."""
@@ -133,6 +153,7 @@ class Generation:
         """From now on new calls are served by this generation."""
         exchange.directory.clear()
         exchange.directory.update(self.peers)
+        exchange.dial_plan.use(self.carriers)
         exchange.use(self.services())
 
     def _providing(self, interface: Any) -> list[tuple[str, Any]]:

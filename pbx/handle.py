@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from pbx.call.call import Call
+    from pbx.call.dial_plan import Carrier, DialPlan
     from pbx.call.exchange import Exchange
     from pbx.call.peer import Peer
+    from pbx.call.probing import Prober
+    from pbx.call.user_agent import UserAgent
     from pbx.service import SecretKeeper
     from pbx.settings import Settings
 
@@ -38,7 +41,11 @@ class Handle:
         state_folder: Path,
         realm: str,
         relay: str,
+        outside_prefix: str,
         extensions: Mapping[str, Settings],
+        user_agent: UserAgent,
+        prober: Prober,
+        resolver: Any,
         show: Callable[[str], None],
     ) -> None:
         self.clock = reactor
@@ -49,6 +56,18 @@ class Handle:
         self.language = exchange.rules.language
         self.realm = realm
         self.relay = relay
+        self.outside_prefix = outside_prefix
+        self.user_agent = user_agent
+        self.prober = prober
+        self.resolver = resolver
+        self.dial_plan: DialPlan = exchange.dial_plan
+        self.carriers: list[Carrier] = []
+        """What the plugin carries."""
+        self.expected: list[tuple[str, str]] = []
+        """Numbers that must exist, and the settings that name them."""
+        self.spared: list[Callable[[str], bool]] = []
+        """Say of an address whether it is never banned."""
+        self.warnings: Mapping[str, str] = exchange.warnings
         self.state_folder = state_folder
         self.show = show
         self.peers: dict[str, Peer] = {}
@@ -75,6 +94,15 @@ class Handle:
 
     def enlist(self, peers: Mapping[str, Peer]) -> None:
         self.peers.update(peers)
+
+    def carry(self, carriers: Sequence[Carrier]) -> None:
+        self.carriers += carriers
+
+    def expect_number(self, number: str, setting: str) -> None:
+        self.expected.append((number, setting))
+
+    def spare(self, is_spared: Callable[[str], bool]) -> None:
+        self.spared.append(is_spared)
 
     def extensions(self) -> Mapping[str, Settings]:
         return self._extensions

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
     from pbx.call.arrival import Arrival
     from pbx.call.call import Call
+    from pbx.call.dial_plan import Carrier
     from pbx.call.leg import Leg
     from pbx.call.peer import Caller, Challenge, Peer, Target
     from pbx.call.record import Record
@@ -34,8 +35,8 @@ class ICallerIdentifier(Interface):
 
         Returns:
             A `Caller` (trusted by address, or it has proved a password with ``arrival.proves``), a `Challenge` (a name of
-            ours that has proved nothing yet), or ``None`` when it is not mine. When nobody knows it, it is challenged all
-            the same, so that a stranger cannot tell which names exist.
+            ours that has proved nothing yet), or ``None`` when it is not mine. After a `Challenge` the others are asked all the
+            same, and a `Caller` wins. When nobody knows it, it is challenged too, so that a stranger cannot tell which names exist.
         """
 
 
@@ -222,12 +223,18 @@ class IPbx(Interface):
 
     clock = Attribute("An ``IReactorTime``.")
     calls = Attribute("The live calls, by id: a read-only mapping.")
+    warnings = Attribute('What was found out about a peer and can be helped by its settings: ``"line a"`` to a sentence.')
     location = Attribute("Provides `ILocationService`.")
     store = Attribute("Provides `IStore`.")
     log = Attribute("A ``twisted.logger.Logger`` named after the plugin.")
     language = Attribute('``"en"`` or ``"zh"``: prompts, texts and some defaults follow it.')
     realm = Attribute("The realm of digest challenges; part of every hash of a password.")
     relay = Attribute('``"always"`` or ``"never"``: what ``[media] relay`` says.')
+    outside_prefix = Attribute("What ``[routing] outside_prefix`` says: dialled before an outside number.")
+    dial_plan = Attribute("The lines and trunks, a `pbx.call.dial_plan.DialPlan`.")
+    user_agent = Attribute("Registers accounts at other servers: a `pbx.call.user_agent.UserAgent`.")
+    prober = Attribute("Watches whether other servers are there: a `pbx.call.probing.Prober`.")
+    resolver = Attribute("Finds the servers of a domain (RFC 3263): a `pbx.net.resolver.Resolver`.")
     state_folder = Attribute("The folder of what must outlive the process, a ``pathlib.Path``.")
 
     def local_time() -> Any:
@@ -250,6 +257,19 @@ class IPbx(Interface):
 
     def enlist(peers: Mapping[str, Peer]) -> None:
         """Put numbers into the directory of the exchange: these peers can register, and have rights of their own."""
+
+    def carry(carriers: Sequence[Carrier]) -> None:
+        """Put lines or trunks into the dial plan, in the order of the file; in force with this generation of plugins."""
+
+    def expect_number(number: str, setting: str) -> None:
+        """
+        Demand that ``number`` exists here.
+
+        Otherwise the start, or the reload, is refused, with a sentence that names ``setting`` (``"lines.a.incoming"``).
+        """
+
+    def spare(is_spared: Callable[[str], bool]) -> None:
+        """Have the guard ask, before it bans an address, whether it is one that must not be banned."""
 
     def extensions() -> Mapping[str, Any]:
         """

@@ -166,7 +166,7 @@ class Reloads:
             else:
                 remade.append(name)
                 mistakes += new.make(after.plugins[name], after, self._service)
-        if mistakes:
+        if mistakes or (mistakes := new.unknown_numbers(after, self._service.exchange)):
             raise ConfigurationError(mistakes)
         return new, remade
 
@@ -254,10 +254,12 @@ def _effective(before: Loaded, read: Loaded) -> tuple[Loaded, list[str]]:
 
 
 def _is_the_same(name: str, before: Loaded, after: Loaded) -> bool:
-    """Whether nothing that a plugin is made from has changed: its code, its table, the tables with settings of its own, the language."""
+    """Whether nothing that a plugin is made from has changed: its code, tables, and what its handle tells it."""
     old, new = before.configuration, after.configuration
     plugin: Plugin = after.plugins[name]
-    if before.plugins.get(name) is not plugin or old.language != new.language:
+    if before.plugins.get(name) is not plugin:
+        return False
+    if (old.language, old.routing.outside_prefix) != (new.language, new.routing.outside_prefix):
         return False
     tables = (name, *(host for host in _HOSTS if plugin.settings_for(host) is not None))
     return all(_content(old.tables.get(table)) == _content(new.tables.get(table)) for table in tables)

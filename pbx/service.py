@@ -9,7 +9,7 @@ import resource
 import secrets as randomness
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,16 +17,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import MultiService
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
-from twisted.internet.error import CannotListenError, DNSLookupError
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 
 from pbx.call.b2bua import B2bua
+from pbx.call.driving import NoWay
 from pbx.call.exchange import Exchange, Rules
 from pbx.call.location import Location
+from pbx.call.peer import NextHop
+from pbx.call.probing import Prober
 from pbx.call.record import closed_as_restart
+from pbx.call.user_agent import UserAgent
 from pbx.config import ConfigurationError, Loaded
+from pbx.core_settings import resolver_address
+from pbx.dns_watch import DnsWatch
+from pbx.dnscheck import checker
 from pbx.generation import Generation
+from pbx.huge_pages import collapse
 from pbx.log import Log, call_log
 from pbx.media.plane import start as start_media
 from pbx.media.tones import RINGBACK
@@ -35,6 +43,7 @@ from pbx.net.driver import Driver
 from pbx.net.guard import Guard
 from pbx.net.listen import parse_listens
 from pbx.net.randomness import SystemChance
+from pbx.net.resolver import Resolver
 from pbx.net.timers import keep_monotonic_time
 from pbx.net.tls import TlsError
 from pbx.net.transports import NoTransport, Transports
@@ -48,8 +57,10 @@ from pbx.sip.transactions import Transactions
 from pbx.store import Secrets, SqliteStore, StoreError
 from pbx.trace import MessageLog
 from pbx.watchdog import Watchdog
+from pbx.ways import Ways
 
 if TYPE_CHECKING:
+    from pbx.call.driving import Way
     from pbx.sip.flow import Flow
     from pbx.sip.ids import Randomness
 
@@ -83,6 +94,7 @@ class Parts:
         media: Provides `pbx.interfaces.IMediaPlane`.
         close_media: Closes the media ports.
         transports: Makes the sockets, given the driver and the addresses.
+        resolver: Finds the servers of a domain: `pbx.net.resolver.Resolver`.
         in_thread: Runs a function outside the loop; gives a Deferred of its result.
         watches: Whether the watchdog runs; a test in virtual time has no loop to watch.
     """
@@ -97,6 +109,7 @@ class Parts:
     media: Any
     close_media: Callable[[], None]
     transports: Callable[[Driver, Addresses], Any]
+    resolver: Any
     in_thread: Callable[..., Deferred[Any]]
     watches: bool = True
 
@@ -115,8 +128,12 @@ def real_parts(loaded: Loaded, reactor: Any) -> Parts:
     def transports(driver: Driver, addresses: Addresses) -> Transports:
         names = [settings.sip.domain] if settings.sip.domain else []
         listens = parse_listens(list(settings.sip.listen))
-        return Transports(reactor, driver, addresses, listens, caps=_caps(settings.sip.caps), names=names, keys=state_folder)
+        ca = Path(settings.sip.client_ca) if settings.sip.client_ca else None
+        caps = _caps(settings.sip.caps)
+        return Transports(reactor, driver, addresses, listens, caps=caps, names=names, keys=state_folder, ca=ca)
 
+    udp_families = {6 if ":" in one.interface else 4 for one in parse_listens(list(settings.sip.listen)) if one.transport == "udp"}
+    servers = [resolver_address(one) for one in settings.dns.servers]
     return Parts(
         reactor=reactor,
         wall=time.time,
@@ -128,6 +145,7 @@ def real_parts(loaded: Loaded, reactor: Any) -> Parts:
         media=plane,
         close_media=close_media,
         transports=transports,
+        resolver=Resolver(reactor, servers, settings.dns.timeout, Log(namespace="pbx.dns"), udp_families=udp_families),
         in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),
     )
 
@@ -170,6 +188,8 @@ class PbxService(MultiService):
         self.driver = Driver(reactor, self.transactions, _NotReady(), Log(namespace="pbx.driver"), self.guard)
         self.addresses = Addresses(settings.sip.advertise, settings.sip.local_networks or None)
         self.transports = parts.transports(self.driver, self.addresses)
+        self.resolver = parts.resolver
+        self.ways = Ways(self.resolver, self.transports.flow, log)
         self.exchange = Exchange(
             rules=rules_of(settings),
             driver=self.driver,
@@ -179,12 +199,17 @@ class PbxService(MultiService):
             clock=reactor,
             wall=parts.wall,
             reach=self._reach,
+            ways=self._ways_of_calls,
             ringback=RINGBACK,
             call_log=call_log,
             log=log,
         )
+        self.user_agent = UserAgent(self.driver, ids, self.ways, lambda: parts.randomness.getrandbits(32) / 2**32)
+        self.prober = Prober(self.driver, ids, self.ways, reactor)
         self.location = Location(self.exchange.directory, self.store, reactor, parts.wall)
         self.exchange.location = self.location
+        self.dns_check = checker(reactor, settings.dns, settings.language)
+        self.dns_watch = DnsWatch(reactor, self._carrier_hosts, self.dns_check, SystemChance().random, Log(namespace="pbx.dns"))
         self.messages = MessageLog(self.driver)
         self.watches = parts.watches
         self.generation: Generation
@@ -235,6 +260,7 @@ class PbxService(MultiService):
         self.watchdog = Watchdog(self.reactor, self._shed, self.transports.own_udp)
         if self.watches:
             self.watchdog.setServiceParent(self)
+            self.dns_watch.setServiceParent(self)
         for line in self._welcome(restored):
             log.info("{line}", line=line)
         self.watchdog.supervisor.say("READY=1")
@@ -283,6 +309,7 @@ class PbxService(MultiService):
         for _, instance in self.generation.running():
             await maybeDeferred(instance.stopService)
         await maybeDeferred(super().stopService)
+        self.prober.stop()
         self.location.stop()
         self.driver.stop()
         self.transports.stop()
@@ -293,21 +320,31 @@ class PbxService(MultiService):
 
     def _is_spared(self, address: str) -> bool:
         """Whether the guard must not ban this address: devices of ours are there, or a peer we trust."""
-        return self.location.is_bound(address)
+        if self.location.is_bound(address):
+            return True
+        return any(is_spared(address) for handle in self.generation.handles.values() for is_spared in handle.spared)
 
     def _is_ours(self, host: str) -> bool:
         return host in self.addresses.own or host == "localhost" or not self.loaded.configuration.sip.domain
 
     async def _reach(self, address: tuple[str, int, str]) -> Flow | None:
         host, port, transport = address
-        if not isIPAddress(host) and not isIPv6Address(host):
-            try:
-                # The system's resolver, in a thread: nothing waits for it but this call.
-                host = await self.reactor.resolve(host, (self.loaded.configuration.dns.timeout,))
-            except (DNSLookupError, TimeoutError) as error:
-                log.warn("{host} has no address: {why}", host=host, why=str(error))
-                return None
-        return self._flow(transport, host, port)
+        if isIPAddress(host) or isIPv6Address(host):
+            return self._flow(transport, host, port)
+        try:
+            ways = await self.ways(NextHop(host, port, transport))
+        except NoWay as error:
+            log.warn("{host} has no address: {why}", host=host, why=str(error))
+            return None
+        return next((flow for way in ways if (flow := way.open()) is not None), None)
+
+    async def _ways_of_calls(self, hop: NextHop, *, large: bool = False) -> Sequence[Way]:
+        """The servers of a next hop: first where we are registered, last those that are known to be down."""
+        return self.prober.living_first(self.user_agent.registered_first(hop, await self.ways(hop, large=large)))
+
+    def _carrier_hosts(self) -> set[str]:
+        """Of all lines and trunks, for the watch over the DNS."""
+        return {hop.host for carrier in self.exchange.dial_plan for hop in carrier.hops}
 
     def _shed(self, reason: str) -> None:
         """Refuse new calls for ``reason``, or with "" take them again, unless they are refused for good."""
@@ -350,15 +387,16 @@ def make(loaded: Loaded, reactor: Any) -> PbxService:
 
         ShellService(service).setServiceParent(service)
     OnHangUp(service).setServiceParent(service)
-    service.ready.addCallback(_tune_collector)
+    service.ready.addCallback(_settle_memory)
     return service
 
 
-def _tune_collector(_: None) -> None:
+def _settle_memory(_: None) -> None:
     """What is there after the start stays: the collector of cycles need not look at it again, nor at every few calls."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 1000)
+    collapse()
 
 
 def raise_descriptor_limit() -> None:
@@ -376,6 +414,8 @@ def rules_of(settings: Any) -> Rules:
         ring_timeout=settings.routing.ring_timeout,
         patience=settings.routing.patience,
         levels=settings.routing.levels,
+        rewrite_caller={prefix: (rule.strip, rule.prepend) for prefix, rule in settings.routing.rewrite.caller.items()},
+        rewrite_called={prefix: (rule.strip, rule.prepend) for prefix, rule in settings.routing.rewrite.called.items()},
         media_address=settings.media.address,
     )
 

@@ -11,9 +11,12 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Self, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 KEY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+*")
 """What the key of an entry (``[extensions.KEY]``) may be made of, unless its class says otherwise."""
@@ -87,6 +90,16 @@ class Settings(BaseModel):
         """
         if not key or not KEY_CHARACTERS.issuperset(key):
             raise ValueError("a name is made of letters, digits and _ - . + *")
+
+    @classmethod
+    def check_entries(cls, entries: Mapping[str, Self]) -> Iterable[tuple[str, str, str, str]]:  # noqa: ARG003  # for those who have something to compare
+        """
+        Check the entries of a table of tables against each other.
+
+        Returns:
+            Of each mistake: the key of the entry, the setting in it, what is wrong, what to do.
+        """
+        return ()
 
     @classmethod
     def is_secret(cls, field: str) -> bool:

@@ -53,7 +53,7 @@ class ExtensionSettings(Settings):
     level: int = setting(0, "call level: it may dial prefixes up to this one", ge=0)
     ring_timeout: float | None = setting(None, "seconds it is rung; unset: [routing] ring_timeout", gt=0)
     rel100: Literal["off", "supported", "required"] = setting(
-        "supported", "reliable provisional responses (RFC 3262); accepted, and without effect yet"
+        "supported", 'reliable provisional responses (RFC 3262); "required": it has to take part'
     )
     relay: Literal["", "always", "never"] = setting("", "whether its media goes through the exchange; empty: as [media] relay says")
     address: str = setting("", "source address that is trusted to be it, without REGISTER and password; empty: none")

@@ -141,12 +141,6 @@ class DefaultTests(SynchronousTestCase):
         self.assertEqual(read('[sip]\ndomain = "pbx.example"').configuration.realm, "pbx.example")
         self.assertEqual(read('[sip]\ndomain = "pbx.example"\nrealm = "house"').configuration.realm, "house")
 
-    def test_references_follow_the_language(self) -> None:
-        """The resolvers to compare with are those of the operator's country, unless the file names some."""
-        self.assertEqual(read("").configuration.reference_resolvers, ("8.8.8.8", "1.1.1.1"))
-        self.assertEqual(read('language = "zh"').configuration.reference_resolvers, ("119.29.29.29", "223.5.5.5"))
-        self.assertEqual(read('[dns]\nreferences = ["9.9.9.9"]').configuration.reference_resolvers, ("9.9.9.9",))
-
     def test_one_address_or_a_list(self) -> None:
         """``advertise`` takes one address or a list; empty is none."""
         self.assertEqual(read('[sip]\nadvertise = "192.0.2.1"').configuration.sip.advertise, ("192.0.2.1",))
@@ -592,8 +586,9 @@ class PageTests(SynchronousTestCase):
         for name, model in CORE.items():
             self.assertIn(f"## `[{name}]`", text)
             for field, info in model.model_fields.items():
-                if field != "caps":
+                if field not in ("caps", "rewrite"):
                     self.assertIn(f"| `{field}` |", text)
                     self.assertIn(str(info.description), text)
         self.assertIn("## `[sip.caps]`", text)
+        self.assertIn("## `[routing.rewrite]`", text)
         self.assertIn("## `[extensions.NAME]`", text)

@@ -18,6 +18,7 @@ from pbx.sip.errors import ParseError
 from pbx.sip.headers import STAR
 from pbx.sip.invite_session import CAPABILITIES, METHODS, InviteSession
 from pbx.sip.registrar import Refusal, RegisterLimits
+from pbx.sip.reliable import TAG
 from pbx.sip.session_timer import SessionTimer
 from pbx.sip.uri import OtherUri, SipUri, number_of
 
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
     from pbx.call.driving import Suspicion
     from pbx.call.exchange import Exchange
     from pbx.call.leg import Leg
+    from pbx.call.peer import Peer
     from pbx.sip.digest import Challenger
     from pbx.sip.flow import Flow
     from pbx.sip.message import Request
 
-_EXTENSIONS = ("timer", "path")
+_EXTENSIONS = ("timer", "path", "100rel")
 """Option tags that a request may require of us (RFC 3261 §8.2.2.3)."""
+_MANDATORY = "a=des:qos mandatory"
+"""A precondition (RFC 3312 §4)."""
 _BODIES = ("", "application/sdp")
 _ACCEPT = build.lines(("Accept", "application/sdp"))
 
@@ -105,7 +109,7 @@ class B2bua:
 
     def _in_dialog(self, request: Request, flow: Flow, to_tag: str) -> None:
         session = self._dialogs.get((request.call_id, to_tag))
-        if session is None or (session.dialog is not None and session.dialog.remote_tag != request.from_tag):
+        if session is None or not session.is_within(request):
             if request.method != "ACK":
                 self._answer(request, flow, 481)
             return
@@ -122,17 +126,17 @@ class B2bua:
         now = self._driver.now()
         arrival = Arrival(request, flow, self._challenger, now)
         address = flow.remote[0]
-        challenge = Challenge()
+        challenge = None
         if not arrival.username or self._guard.may_try(address, arrival.username, now):
             for _, identifier in self._exchange.services.identifiers:
                 found = identifier.identify(arrival)
                 if isinstance(found, Caller):
                     return found
-                if isinstance(found, Challenge):
-                    challenge = found
-                    break
+                if isinstance(found, Challenge) and challenge is None:
+                    challenge = found  # what From claims: somebody else may still know where the request comes from
             if arrival.proof is Proof.WRONG:
                 self._guard.failed(address, arrival.username, "wrong response", now)
+        challenge = challenge or Challenge()
         stale = challenge.stale or arrival.proof is Proof.STALE
         lines = self._challenger.challenge(address, now, stale=stale, algorithms=challenge.algorithms)
         self._answer(request, flow, 401, lines)
@@ -142,7 +146,7 @@ class B2bua:
         if self.refusing:
             self._answer(request, flow, 503, build.lines(("Retry-After", "10")) + build.warning(self.refusing))
             return
-        called = self._called(request, flow)
+        called = caller.called or self._called(request, flow)
         if called is None:
             return
         if request.contact is None:
@@ -151,11 +155,25 @@ class B2bua:
         if request.content_type not in _BODIES and request.sdp is None:
             self._answer(request, flow, 415, _ACCEPT)
             return
+        unfit = self._unfit(request, caller.peer)
+        if unfit is not None:
+            self._answer(request, flow, *unfit)
+            return
         too_brief = SessionTimer().refuse(request) if "session-expires" in request.headers else None
         if too_brief is not None:
             self._answer(request, flow, 422, too_brief)
             return
         self._exchange.begin(request, flow, caller, called)
+
+    def _unfit(self, request: Request, peer: Peer) -> tuple[int, str] | None:
+        """Status and header lines for an INVITE that demands what cannot be, or lacks what we demand."""
+        if peer.rel100 == "off" and request.lists("require", TAG):
+            return 420, build.lines(("Unsupported", TAG))
+        if peer.rel100 == "required" and not (request.lists("supported", TAG) or request.lists("require", TAG)):
+            return 421, build.lines(("Require", TAG))
+        if request.sdp is not None and _MANDATORY in request.sdp:
+            return 580, ""  # RFC 3312 §11: quality of service is nothing that we can promise
+        return None
 
     def _register(self, request: Request, flow: Flow, caller: Caller) -> None:
         try:

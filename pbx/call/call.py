@@ -40,7 +40,9 @@ class Call:
         caller: Who calls, as proved.
         dialled: The number as the caller dialled it.
         called: The number asked for now, as diverted so far.
+        subscriber: What the number says besides its digits, such as ``";isub=12"`` (RFC 3966 §5).
         outcome: How the last attempt ended; None before the first.
+        response: The status that the far end gave in it; 0: none came.
         hops: Diversions so far.
         rights: Whose rights decide what may be dialled: the caller's, after a diversion the diverter's.
         shown: The number shown to the called party.
@@ -70,10 +72,12 @@ class Call:
         "phase",
         "reason",
         "reason_header",
+        "response",
         "rights",
         "ring_at_most",
         "shown",
         "status",
+        "subscriber",
         "talk_at_most",
         "task",
         "trace",
@@ -86,7 +90,9 @@ class Call:
         self.shown = caller.number
         self.rights: Peer = caller.peer
         self.dialled = self.called = called
+        self.subscriber = ""
         self.outcome: Outcome | None = None
+        self.response = 0
         self.hops = 0
         self.hops_left = 70
         self.trace = Trace()

@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pbx.sip.build import Outgoing
     from pbx.sip.effects import Effect
     from pbx.sip.flow import Flow
@@ -14,10 +16,26 @@ if TYPE_CHECKING:
     from pbx.sip.transactions import Transactions
 
 
+class NoWay(Exception):
+    """A next hop cannot be found: the text says why, as a sentence."""
+
+
+class Way(Protocol):
+    """One server of a next hop."""
+
+    address: str
+    """Its address, without brackets and port."""
+
+    def open(self) -> Flow | None:
+        """The way there; a connection is made if there is none. None: it cannot be had."""
+
+
 class SipDriver(Protocol):
     """Runs the machines of the core: `pbx.net.driver.Driver`."""
 
     transactions: Transactions
+    flow_watchers: list[Callable[[Flow], None]]
+    """Told of each connection that is gone."""
 
     def now(self) -> float:
         """Seconds on the clock that all machines go by."""

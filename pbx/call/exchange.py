@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
 from pbx.call.call import Call, Phase
 from pbx.call.claims import Claims
+from pbx.call.dial_plan import DialPlan
+from pbx.call.identity import from_value, identity_lines, wants_privacy
 from pbx.call.leg import Leg
 from pbx.call.life import live, originate, rehearse
 from pbx.call.peer import Caller, Kind, Peer
+from pbx.call.rewriting import Rewriting
 from pbx.call.routing import Routing
-from pbx.call.verdict import Outcome
-from pbx.sip.headers import NameAddr
-from pbx.sip.uri import SipUri
+from pbx.call.verdict import Outcome, Refuse
+from pbx.sip.uri import SipUri, subscriber_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
 
-    from pbx.call.driving import SipDriver
+    from pbx.call.driving import SipDriver, Way
     from pbx.call.location import Location
-    from pbx.call.peer import Target
+    from pbx.call.peer import NextHop, Target
     from pbx.call.record import Record
     from pbx.interfaces import IMediaPlane, IStore
     from pbx.sip.flow import Flow
@@ -75,6 +77,8 @@ class Rules:
         patience: Seconds that a router may take.
         levels: Prefix to the level that it takes to dial it.
         media_address: Written into SDP; "" for the local address of the route to the peer.
+        rewrite_caller: Prefix of the caller's number to what is taken off and put before it.
+        rewrite_called: The same of the number asked for.
     """
 
     domain: str = ""
@@ -83,6 +87,8 @@ class Rules:
     patience: float = 5.0
     levels: Mapping[str, int] = field(default_factory=dict)
     media_address: str = ""
+    rewrite_caller: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    rewrite_called: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
 
 class Exchange:
@@ -94,6 +100,7 @@ class Exchange:
         recent: The last `MOST_RECENT` calls that are over.
         directory: The peers that have a number here.
         claims: How many calls each peer has.
+        dial_plan: The lines and trunks.
     """
 
     def __init__(
@@ -107,6 +114,7 @@ class Exchange:
         clock: IReactorTime,
         wall: Callable[[], float],
         reach: Callable[[tuple[str, int, str]], Awaitable[Flow | None]],
+        ways: Callable[..., Awaitable[Sequence[Way]]],
         ringback: Any,
         call_log: Callable[[str], Any],
         log: Any,
@@ -123,11 +131,15 @@ class Exchange:
         self.recent: deque[Ended] = deque(maxlen=MOST_RECENT)
         self.directory: dict[str, Peer] = {}
         self.claims = Claims()
+        self.dial_plan = DialPlan(self.claims)
+        self.warnings: dict[str, str] = {}
+        """What was found out about a peer and can be helped by its settings: ``"line a"`` to a sentence."""
         self.location: Location
         self.idle: Deferred[None] | None = None
         self.ringback = ringback
         """The tone that a leg hears while it waits: a source of `pbx.interfaces.IMediaEnd.play`."""
         self._reach = reach
+        self._ways = ways
         self._call_log = call_log
         self._count = 0
         self._users: dict[str, str] = {}
@@ -138,7 +150,11 @@ class Exchange:
     def use(self, services: Services) -> None:
         """Take these services from now on; calls that are under way keep what they have asked for."""
         self.services = services
-        self.routing = Routing(services.routers, services.overflows, self.rules.patience, self.clock, self.rules.levels)
+        rules = self.rules
+        self._rewrite_caller = Rewriting(rules.rewrite_caller)
+        self.routing = Routing(
+            services.routers, services.overflows, rules.patience, self.clock, rules.levels, Rewriting(rules.rewrite_called)
+        )
 
     @property
     def ring_timeout(self) -> float:
@@ -149,12 +165,16 @@ class Exchange:
     def begin(self, request: Request, flow: Flow, caller: Caller, called: str) -> Call:
         """A caller has been identified: make the call and let it live."""
         call = self._new_call(caller, called)
+        if not caller.called:
+            call.subscriber = subscriber_parameters(request.uri)
         call.hops_left = min(max_forwards(request), 70) - 1
+        if wants_privacy(request):
+            call.shown = ""
         leg = Leg.incoming(call, request, flow)
         leg.trying()
         call.log.info("{caller} calls {called}", caller=caller.number, called=called)
         self.tell("call_begun", call)
-        if not self.claims.claim(call, caller.peer):
+        if not self.claims.claim(call, caller.peer, incoming=True):
             call.reason = f"{caller.peer} has all the calls it may have"
             leg.refuse(486, call.reason)
             self.ended(call)
@@ -210,6 +230,18 @@ class Exchange:
         call = self._rehearsal(caller, called)
         return Deferred.fromCoroutine(rehearse(call, outcome))
 
+    def is_local(self, number: str, routers: Sequence[tuple[str, Any]]) -> bool:
+        """Whether one of these routers knows ``number``. Whoever has to wait for the answer may know it."""
+        call = self._rehearsal(Caller(Peer(Kind.TRUNK, "", level=None), ""), number)
+        routing = Routing(routers, (), self.rules.patience, self.clock, {}, Rewriting({}))
+        asked = Deferred.fromCoroutine(routing.route(call))
+        asked.addErrback(lambda _: None)
+        if not asked.called:
+            asked.cancel()
+            return True
+        verdict = asked.result
+        return not (isinstance(verdict, Refuse) and verdict.status == 404)
+
     def tell(self, event: str, call: Call, *arguments: Any) -> None:
         """Tell the observers. What one of them raises is logged and hurts nobody."""
         for name, observer in self.services.observers:
@@ -251,6 +283,19 @@ class Exchange:
         host, port, transport = target.address
         return await self._reach((host, port, "TCP" if by_stream else transport))
 
+    async def ways_to(self, hop: NextHop, *, large: bool) -> Sequence[Way]:
+        """
+        The servers of a next hop; ``large``: the request is to go by TCP where that is to be had.
+
+        Raises:
+            pbx.call.driving.NoWay: There is none.
+        """
+        return await self._ways(hop, large=large)
+
+    def warn(self, peer: Peer, text: str) -> None:
+        """Keep a sentence about ``peer`` for the shell."""
+        self.warnings[str(peer)] = text
+
     def session_id(self) -> int:
         """For the ``o=`` line: constant in a dialog, and nobody else's (RFC 8866 §5.2)."""
         self._count += 1
@@ -269,15 +314,13 @@ class Exchange:
             found = self._users[number] = SipUri.of(number, "x").user or ""
         return found
 
-    def from_value(self, call: Call, flow: Flow) -> str:
+    def from_value(self, call: Call, peer: Peer, flow: Flow) -> str:
         """The From of a leg to the called party, without its tag: what is shown of the caller, never what the caller wrote."""
-        host = self.rules.domain or flow.sent_by
-        if not call.shown:
-            return '"Anonymous" <sip:anonymous@anonymous.invalid>'
-        display = call.caller.display if call.shown == call.caller.number else ""
-        if not display:
-            return f"<sip:{call.caller_user}@{host}>"
-        return str(NameAddr(display, SipUri(host, call.caller_user), {}))
+        return from_value(call, peer, self.rules.domain or flow.sent_by)
+
+    def identity_lines(self, call: Call, peer: Peer, flow: Flow) -> str:
+        """What a peer that we trust is told of the caller besides From."""
+        return identity_lines(call, peer, self.rules.domain or flow.sent_by)
 
     def to_value(self, call: Call, flow: Flow) -> str:
         """The To of a leg to the called party."""
@@ -287,15 +330,22 @@ class Exchange:
 
     def _new_call(self, caller: Caller, called: str) -> Call:
         self._count += 1
+        caller = self._as_rewritten(caller)
         call_id = f"{self.stack.ids.instance}-{self._count}"
         call = Call(self, call_id, caller, called, self._call_log(call_id))
         self.calls[call_id] = call
         return call
 
     def _rehearsal(self, caller: Caller, called: str) -> Call:
-        call = Call(self, "rehearsal", caller, called, self.log)
+        call = Call(self, "rehearsal", self._as_rewritten(caller), called, self.log)
         call.explaining = True
         return call
+
+    def _as_rewritten(self, caller: Caller) -> Caller:
+        if not self._rewrite_caller:
+            return caller
+        number = self._rewrite_caller(caller.number)
+        return caller if number == caller.number else replace(caller, number=number)
 
     def _forget(self, _: object, call: Call) -> None:
         self.calls.pop(call.call_id, None)

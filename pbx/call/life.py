@@ -91,7 +91,7 @@ async def _originate(call: Call, first: str, second: str) -> None:
         call.reason = f"{first} cannot be had: {why}"
         return
     waiting = await nobody.became(reached.winner, reached.sdp)
-    call.called, call.outcome = second, None
+    call.called, call.outcome, call.response = second, None, 0
     await serve(call, waiting)
 
 
@@ -125,7 +125,7 @@ async def reach(call: Call, ring: Callable[[Ring], Awaitable[Rung]]) -> Rung | A
             case Ring():
                 attempts += 1
                 rung = await ring(verdict)
-                call.outcome = rung.outcome
+                call.outcome, call.response = rung.outcome, rung.response
                 if rung.outcome is Outcome.ANSWERED:
                     return rung
                 more = await routing.overflow(call) if attempts < MOST_ATTEMPTS else None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from pbx.call.call import Call
+    from pbx.call.rewriting import Rewriting
     from pbx.call.verdict import Verdict
 
 _VERDICTS = (Pass, Ring, Divert, Answer, Refuse)
@@ -33,6 +34,7 @@ class Routing:
         patience: float,
         clock: IReactorTime,
         levels: Mapping[str, int],
+        rewrite: Rewriting,
     ) -> None:
         """
         Args:
@@ -41,19 +43,27 @@ class Routing:
             patience: Seconds that one router may take.
             clock: For that.
             levels: Prefix to the level that it takes to dial it; a prefix that is not there is everybody's.
+            rewrite: Applied to each number that is asked for, before anybody is asked.
         """
         self._levels = sorted(levels.items(), key=lambda item: -len(item[0]))  # the longest prefix first
         self._routers = [(name, plugin.route) for name, plugin in routers]
         self._overflows = [(name, plugin.overflow) for name, plugin in overflows]
         self._patience = patience
         self._clock = clock
+        self._rewrite = rewrite
 
     async def route(self, call: Call) -> Verdict:
         """Where ``call.called`` goes; nobody knows it: 404; above the level of whoever dials: 403."""
+        if self._rewrite:
+            asked, call.called = call.called, self._rewrite(call.called)
+            if call.called != asked:
+                call.trace.add(Step("rewrite", "route", asked, Pass(why=f"{asked} becomes {call.called}"), 0.0))
         for prefix, level in self._levels:
             if call.called.startswith(prefix):
-                if level > call.rights.level:
-                    refused = Refuse(403, f"{call.called} takes level {level}, and {call.rights} has {call.rights.level}")
+                own = call.rights.level
+                if own is None or level > own:
+                    has = "none" if own is None else own
+                    refused = Refuse(403, f"{call.called} takes level {level}, and {call.rights} has {has}")
                     call.trace.add(Step("levels", "route", call.called, refused, 0.0))
                     return refused
                 break

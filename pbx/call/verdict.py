@@ -40,11 +40,13 @@ class Pass:
         ring_at_most: Seconds the targets may be rung.
         talk_at_most: Seconds from the answer after which the call is cleared.
         caller: The number shown to the called party instead of the caller's own.
+        why: For the trace, when there is something to be said.
     """
 
     ring_at_most: float | None = None
     talk_at_most: float | None = None
     caller: str | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,13 @@ class Ring:
         targets: Whom to ring; at least one.
         timeout: Seconds until it counts as no answer; None: ``[routing] ring_timeout``.
         in_turn: One after another, in their order, instead of all together.
+        why: For the trace: why these and not others.
     """
 
     targets: tuple[Target, ...]
     timeout: float | None = None
     in_turn: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +165,13 @@ def in_words(verdict: Verdict) -> str:
             ]
             if verdict.caller is not None:
                 limits.append(f"caller shown as {verdict.caller}")
+            if verdict.why:
+                limits.append(verdict.why)
             return "pass" + (f" ({', '.join(limits)})" if limits else "")
         case Ring():
             how = "in turn" if verdict.in_turn else "at once"
             whom = ", ".join(str(target) for target in verdict.targets)
-            return f"ring {whom}" + (f" {how}" if len(verdict.targets) > 1 else "")
+            return f"ring {whom}" + (f" {how}" if len(verdict.targets) > 1 else "") + (f" ({verdict.why})" if verdict.why else "")
         case Divert():
             return f"divert to {verdict.to}, because {verdict.because}"
         case Answer():

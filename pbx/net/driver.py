@@ -86,6 +86,8 @@ class Driver:
         """The last messages: when, whether sent, what, which way. Only references, for nobody may ever look (`pbx.trace`)."""
         self.taps: list[Tap] = []
         """Called with ``("received" or "sent", data, flow, now)`` for each message; one that raises is taken out."""
+        self.flow_watchers: list[Callable[[Flow], None]] = []
+        """Told of each connection that is gone, after the transactions that waited for an answer over it."""
         self.failures: dict[str, int] = {}
         """What has broken where, and how often; the first of each kind is logged."""
         self.now: Callable[[], float] = clock.seconds
@@ -122,6 +124,11 @@ class Driver:
             self._log_once(current_failure(), "the loss of {flow} broke the transactions", flow=flow)
             return
         self.carry_out(effects)
+        for watcher in self.flow_watchers:
+            try:
+                watcher(flow)
+            except Exception:
+                self._log_once(current_failure(), "the loss of {flow} broke a watcher", flow=flow)
 
     def unreachable(self, data: bytes) -> None:
         """

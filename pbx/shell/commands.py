@@ -21,6 +21,7 @@ from pbx.explain import explained
 from pbx.log import Log
 from pbx.reload import Change, ReloadError
 from pbx.shell.answers import Answer, Fields, ShellError, Table, Told, answer_of, settled
+from pbx.shell.dns import dns_command
 from pbx.shell.ladder import ladder_of
 from pbx.shell.overview import call_details, call_rows, moment, plugin_rows, registration_rows, settings_of, sizes_of
 from pbx.store import StoreError
@@ -128,6 +129,7 @@ class Commands:
         changing = (self.dial, self.hang_up, self.unregister, self.lift, self.reload)
         self._own = {function.__name__: Command(function.__name__, function, terminal, controls=False) for function in looking}
         self._own |= {function.__name__: Command(function.__name__, function, terminal, controls=True) for function in changing}
+        self._own["check_dns"] = Command("check_dns", dns_command(service.dns_check, service.dns_watch), terminal, controls=False)
         self._own["trace"] = Command("trace", self.trace, terminal, controls=True)
 
     def by_name(self) -> dict[str, Command]:

@@ -262,6 +262,32 @@ def number_of(uri: Uri) -> str:
     return user
 
 
+def subscriber_parameters(uri: Uri) -> str:
+    """
+    What a telephone number says besides its digits: ``";ext=12"``, ``;isub``, ``;rn``, ``;npdi`` (RFC 3966 §5, RFC 4694).
+
+    Of a tel URI, or of a SIP URI whose user part is a telephone-subscriber (RFC 3261 §19.1.6); ``""`` for any other.
+    Not the phone-context, in which the digits were dialled.
+    """
+    if isinstance(uri, SipUri) and uri.user is not None and ";" in uri.user:
+        number, _, rest = uri.decoded_user.partition(";")
+        try:
+            uri = _parse_tel(f"tel:{number};{rest}", 4)
+        except ParseError:
+            return ""
+    if not isinstance(uri, TelUri):
+        return ""
+    return _written(tuple(pair for pair in uri.parameters if pair[0] != "phone-context"))
+
+
+def with_subscriber_parameters(uri: Uri, parameters: str) -> Uri:
+    """``uri`` with what `subscriber_parameters` has found of another."""
+    if isinstance(uri, TelUri):
+        added = _parse_pairs(parameters, 0, grammar.URI_PARAMETER, "parameter")[0]
+        return replace(uri, parameters=uri.parameters + added)
+    return replace(uri, user=f"{uri.user}{parameters}") if isinstance(uri, SipUri) and uri.user else uri
+
+
 # RFC 3261 §19.1.4: these must be in both or in neither; any other only has to agree where both have it.
 _TELLING: Final = ("transport", "user", "ttl", "method", "maddr")
 _ESCAPED: Final = re.compile(r"%([0-9A-Fa-f]{2})")

@@ -27,6 +27,7 @@ from pbx.discovery import discover
 from pbx.net.connections import Connections
 from pbx.service import Parts, PbxService
 from pbx.testing.media import memory_media
+from pbx.testing.names import Names
 from pbx.testing.network import Network
 from pbx.testing.phone import Phone
 from pbx.testing.store import MemoryStore
@@ -56,6 +57,7 @@ class World:
         service: The server, as it runs in production.
         store: What is on disk; give it to another world for a restart.
         phones: All phones, in the order in which they were made.
+        names: What the DNS of this world knows.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class World:
             return found
 
         self.loaded = loads(text, path=Path("world.toml"), instead=instead, find=find)
+        self.names = Names()
         self.wire = self.network.wire(*SERVER)
         plane, _, ports = memory_media(self.network, self.loaded.configuration.media, seed=seed)
         self.service = PbxService(
@@ -114,6 +117,7 @@ class World:
                 media=plane,
                 close_media=ports.close,
                 transports=lambda driver, _: _WireTransports(self.wire, self.network.host(SERVER[0]), driver),
+                resolver=self.names,
                 in_thread=maybeDeferred,
                 watches=False,
             ),
@@ -211,7 +215,7 @@ class _WireTransports:
         self.connections.stop()
         self._wire.close()
 
-    def flow(self, transport: str, host: str, port: int) -> Flow:
+    def flow(self, transport: str, host: str, port: int, name: str = "", ca: Path | None = None) -> Flow:
         if transport != "UDP":
             return self.connections.connect(host, port, transport, self._driver.now())
         flow: Flow = self._wire.flow((host, port))

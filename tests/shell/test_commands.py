@@ -104,7 +104,8 @@ class ExplainTests(ShellTestCase):
         """Each verdict, and nobody's phone rings."""
         bob = self.world.phone("101")
         explained = self.operator.explain("100", "101")
-        self.assertEqual([step["verdict"] for step in explained.json()["trace"]], ["pass", "pass", "ring"])
+        *before, last = [step["verdict"] for step in explained.json()["trace"]]
+        self.assertEqual((set(before), last), ({"pass"}, "ring"))
         self.world.run(1.0)
         self.assertEqual(bob.incoming, [])
 
@@ -198,7 +199,7 @@ class WrongTests(ShellTestCase):
             ("trace('101', off=True)", "there is no trace of 101; trace() lists them"),
             ("call()", "call: missing a required argument: 'id'; it is called so: call(id)"),
             ("registratons()", "there is no registratons; did you mean registrations?"),
-            ("reload('nobody')", "no plugin 'nobody' is running; there are echo, extensions, limits"),
+            ("reload('nobody')", "no plugin 'nobody' is running; there are blocklist, echo, extensions, limits, lines, trunks"),
             ("1 +", "this is no Python at column 4: invalid syntax; help() lists the commands"),
             ("1 / 0", "ZeroDivisionError: division by zero"),
         ):
