@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from pbx.net.tls import certificate_names
+from pbx.net.tls import certificate_names, lost_in_words
 from pbx.sip.flow import Flow
 from pbx.sip.framing import PING, PONG, FramingError, StreamFramer
 
@@ -39,16 +39,13 @@ _log = Logger()
 class StreamFlow(Flow):
     """A connection; to be written to also while it is being made."""
 
-    __slots__ = ("_via", "connection", "names", "opened_here", "proven", "reuse", "tell_lost")
+    __slots__ = ("_via", "connection", "proven", "reuse", "tell_lost")
 
     def __init__(self, transport: str, remote: tuple[str, int], sent_by: str, key: str, *, opened_here: bool) -> None:
         super().__init__(transport, remote, sent_by, key, reliable=True)
         self.connection: Connection | None = None
         """What carries it; None once it is gone."""
-        self.names: tuple[str, ...] = ()
-        """What the far end's certificate has been verified to stand for (TLS); nothing where none was asked for."""
         self.opened_here = opened_here
-        """Whether we connected to them, or they to us."""
         self.proven = opened_here
         """Whether it has proved something (trust, valid credentials); else it is closed after 30 s. Set by the core."""
         self.reuse: tuple[str, str, int, str] | None = None
@@ -151,7 +148,7 @@ class Connection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is over, whoever ended it."""
-        self.give_up(reason.getErrorMessage())
+        self.give_up(lost_in_words(reason))
 
     def resumeProducing(self) -> None:
         """What waited has been sent."""
@@ -209,6 +206,7 @@ class Connection(Protocol):
         self._set_deadline(None)
         self._waiting.clear()
         self.flow.connection = None
+        self.flow.why_lost = why
         self._connections.forget(self.flow)
         _log.debug("{flow} is gone: {why}", flow=self.flow, why=why)
         self._driver.flow_lost(self.flow)

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey
+from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, URI_ID, DNSPattern, IPAddress_ID, URIPattern, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from twisted.internet._sslverify import IOpenSSLTrustRoot
     from twisted.protocols.tls import TLSMemoryBIOProtocol
+    from twisted.python.failure import Failure
 
 _LIFE = timedelta(days=3650)
 _RENEW_BEFORE = timedelta(days=30)
@@ -174,6 +176,16 @@ def certificate_names(certificate: X509 | None) -> tuple[str, ...]:
     if alternative is None:
         return ()
     return tuple(_sip_domains(alternative) or [name.lower() for name in alternative.get_values_for_type(x509.DNSName)])
+
+
+def lost_in_words(reason: Failure) -> str:
+    """Why a connection is gone, or was never made."""
+    error = reason.value
+    if isinstance(error, VerificationError | CertificateError):
+        return "its certificate is for another name"
+    if isinstance(error, SSL.Error) and "certificate verify failed" in str(error):
+        return "its certificate is not signed by an authority that is believed, or its time is over"
+    return str(reason.getErrorMessage())
 
 
 def _alternative_names(certificate: X509) -> x509.SubjectAlternativeName | None:

@@ -214,8 +214,8 @@ class UdpPort:
         epoll shows a waiting ICMP error as a condition of its own, which the reactor takes for the end of a connection.
         A datagram socket has no end but `stop`.
         """
-        if self._socket is not None:
-            self._read_errors()
+        self._read_errors()
+        if self._socket is not None:  # who was told of an error may have closed it
             self._reactor.addReader(self)
 
     # What the system says about packets that were not delivered

@@ -47,9 +47,8 @@ class DigestClient:
         False when it cannot be understood, when what we have just answered was rejected (§22.1: the password is wrong),
         and after `ROUNDS`: a server may challenge for ever.
         """
-        proxy = response.status == 407
-        challenge = strongest(parse_challenges(response.headers.get("proxy-authenticate" if proxy else "www-authenticate", [])))
-        name = "Proxy-Authorization" if proxy else "Authorization"
+        challenge = challenge_of(response)
+        name = "Proxy-Authorization" if response.status == 407 else "Authorization"
         rejected = name in self._answered and not (challenge is not None and challenge.stale)
         if challenge is None or rejected or self._rounds >= ROUNDS:
             self._challenges.pop(name, None)
@@ -85,3 +84,16 @@ class DigestClient:
 
     def _keep(self, name: str, challenge: Challenge) -> None:
         self._challenges[name] = challenge, self._ids.tag(), 0
+
+
+def challenge_of(response: Response) -> Challenge | None:
+    """The challenge of a 401 or 407 that we would answer; None: there is none that can be."""
+    values = response.headers.get("proxy-authenticate" if response.status == 407 else "www-authenticate", [])
+    challenge = strongest(parse_challenges(values))
+    if challenge is None:
+        return None
+    try:
+        answer(challenge, "", "", "", "", "", 1)
+    except ValueError:  # something in it would break the header line of our answer
+        return None
+    return challenge

@@ -15,7 +15,7 @@ class Flow:
     Two flows with the same `key` are the same way to the same device.
     """
 
-    __slots__ = ("alive", "key", "proven", "reliable", "remote", "sent_by", "transport")
+    __slots__ = ("alive", "key", "names", "opened_here", "proven", "reliable", "remote", "sent_by", "transport", "why_lost")
 
     def __init__(self, transport: str, remote: tuple[str, int], sent_by: str, key: str, *, reliable: bool) -> None:
         self.transport = transport
@@ -30,6 +30,12 @@ class Flow:
         """True for streams: no retransmissions, no waiting for stragglers (RFC 3261 §17.1.1.2)."""
         self.proven = False
         """Somebody has proved over it who they are: a stream that never is gets closed soon."""
+        self.names: tuple[str, ...] = ()
+        """What the far end's certificate has been verified to stand for (TLS); nothing where none was asked for."""
+        self.opened_here = False
+        """Whether we have connected to them."""
+        self.why_lost = ""
+        """Why a connection is gone, or could not be made, in words; "" while it is there."""
         self.alive = True
         """False once a stream's connection is gone."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pbx.sip import build
 from pbx.sip.digest_client import DigestClient
@@ -88,6 +88,9 @@ class Registration:
         "_patience", "_raised", "_reason", "_retry_after", "_status", "_transaction", "_transactions",
         "account", "armed", "deadline", "expires_at", "service_route", "state", "user",
     )  # fmt: skip
+
+    standing: Final = True
+    """Its timer belongs to no call (`pbx.net.timers.Clockwork.sizes`)."""
 
     def __init__(
         self,

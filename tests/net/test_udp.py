@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -42,6 +43,7 @@ class Receiver:
         self.heard: list[tuple[bytes, Any]] = []
         self.undelivered: list[bytes] = []
         self.error: Exception | None = None
+        self.then: Callable[[], object] | None = None
 
     def received(self, data: bytes, flow: Any) -> None:
         self.heard.append((data, flow))
@@ -50,6 +52,8 @@ class Receiver:
 
     def unreachable(self, data: bytes) -> None:
         self.undelivered.append(data)
+        if self.then is not None:
+            self.then()
         if self.error is not None:
             raise self.error
 
@@ -206,6 +210,15 @@ class UdpTests(SynchronousTestCase):
         self.port.connectionLost(Failure(ConnectionError()))
         self.assertEqual(self.reactor.readers, [])
 
+    def test_closed_by_the_news(self) -> None:
+        """Who is told of an ICMP error may close the port, as the last line does at the end: nothing is read any more."""
+        self.receiver.then = self.port.stop
+        self.port.flow(self.closed_port()).write(MESSAGE)
+        self.wait_for_error()
+        self.reactor.removeReader(self.port)
+        self.port.connectionLost(Failure(ConnectionError()))
+        self.assertEqual((len(self.receiver.undelivered), self.reactor.readers), (1, []))
+
     def test_too_large(self) -> None:
         """What no datagram can hold is not sent, and its sender's transaction hears so from the loop."""
         data = MESSAGE + b"x" * 70000
@@ -226,14 +239,19 @@ class UdpTests(SynchronousTestCase):
         self.port.flow(self.phone.getsockname()).write(MESSAGE)
         self.assertEqual((self.port.unsent, self.reactor.later), (1, []))
 
-    def read_as_epoll_does(self) -> None:
-        """Do what the reactor does when it is told of the error."""
+    def wait_for_error(self) -> tuple[select.epoll, int]:
+        """Until the reactor would be told of the error; gives what it waited with, and what it would be told."""
         epoll = select.epoll()
         self.addCleanup(epoll.close)
         epoll.register(self.port.fileno(), select.EPOLLIN)
         events = epoll.poll(1.0)
         self.assertTrue(events, "no ICMP error")
-        if events[0][1] & select.EPOLLIN:
+        return epoll, events[0][1]
+
+    def read_as_epoll_does(self) -> None:
+        """Do what the reactor does when it is told of the error."""
+        epoll, event = self.wait_for_error()
+        if event & select.EPOLLIN:
             self.port.doRead()
         else:
             self.reactor.removeReader(self.port)
