@@ -26,6 +26,12 @@ def cpu_per_registration(stand: Stand, rate: int = 100) -> Figure:
     return _compared(stand, figure, stand.exchange_with_digest(), stand.floor(), load)
 
 
+def cpu_over_a_line(stand: Stand, rate: int = 100) -> Figure:
+    """CPU of a call that goes out over a line, against the same call between extensions."""
+    figure = Figure("line_cpu", f"CPU a call over a line, {rate}/s", "ms", against="between extensions", gate=1.25)
+    return _compared(stand, figure, stand.exchange_with_line(), stand.exchange(), stand.load(rate, stand.effort.seconds))
+
+
 def back_to_back(stand: Stand, rate: int = 100) -> Figure:
     """
     Calls whose 180 and 200 leave the callee in one breath; the caller insists on getting both, in that order.

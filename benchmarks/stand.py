@@ -16,7 +16,7 @@ from benchmarks.servers import CALLEE, CALLER, NETWORK, SERVER, Server
 from benchmarks.sipp import CALLEE_PORT, NUMBER, PASSWORD, USERS, Load, Run
 from benchmarks.tools import HERE, Tools, twistd
 
-EXCHANGE_PORT, DIGEST_PORT, NUMBERS_PORT, FLOOR_PORT = 15060, 15061, 15062, 15063
+EXCHANGE_PORT, DIGEST_PORT, NUMBERS_PORT, FLOOR_PORT, LINE_PORT = 15060, 15061, 15062, 15063, 15064
 NUMBERS = 600
 """Numbers of the configuration for many calls at once: ``1000000001`` and so on, as the harness's caller dials them."""
 
@@ -75,6 +75,10 @@ class Stand:
     def exchange_with_numbers(self) -> Server:
         """The exchange of ``bench.toml`` with more numbers."""
         return self._shared("exchange-numbers", lambda: self._pbx("exchange-numbers", numbers_configuration(), NUMBERS_PORT))
+
+    def exchange_with_line(self) -> Server:
+        """The exchange of ``bench.toml``, whose callee is reached over an outside line."""
+        return self._shared("exchange-line", lambda: self._pbx("exchange-line", line_configuration(), LINE_PORT))
 
     def floor(self) -> Server:
         """The reference: the least that a Twisted B2BUA can cost."""
@@ -145,6 +149,13 @@ def numbers_configuration() -> str:
     text = configuration().replace(str(EXCHANGE_PORT), str(NUMBERS_PORT)).replace("15022", "15024")
     numbers = [f"{NUMBER}{number:06d}" for number in range(1, NUMBERS + 1)]
     return text + "".join(f'\n[extensions.{number}]\ncontact = "sip:{number}@{CALLEE}:{CALLEE_PORT}"\n' for number in numbers)
+
+
+def line_configuration() -> str:
+    """``bench.toml`` with an outside line in the place of the callee's extension: the same number leads to the same place."""
+    head, _, _ = configuration().replace(str(EXCHANGE_PORT), str(LINE_PORT)).replace("15022", "15025").partition("# The callee.")
+    line = f'registrar = "{CALLEE}:{CALLEE_PORT}"\ntransport = "udp"\nuser = "house"\nregister = false\nprefixes = ["1"]\n'
+    return f"{head}\n[lines.bench]\n{line}"
 
 
 def digest_configuration() -> str:
