@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
 
+from pbx.net.address import is_address
 from pbx.net.listen import parse_listens
 from pbx.settings import Settings, setting
 
@@ -68,7 +69,7 @@ class SipSettings(Settings):
     @field_validator("domain")
     @classmethod
     def _is_a_host(cls, value: str) -> str:
-        if value and not _HOST.fullmatch(value) and not _is_address(value):
+        if value and not _HOST.fullmatch(value) and not is_address(value):
             raise ValueError("not a host name and not an address; write it without sip:, port and brackets")
         return value
 
@@ -275,11 +276,11 @@ def resolver_address(text: str) -> tuple[str, int]:
     Raises:
         ValueError: It is none of them.
     """
-    if _is_address(text):
+    if is_address(text):
         return text, 53
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not _is_address(host) or not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
+    if not colon or not is_address(host) or not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
         raise ValueError(f'{text!r} is no resolver; write an address, or an address and a port: "192.0.2.53" or "192.0.2.53:5353"')
     return host, int(port)
 
@@ -294,14 +295,6 @@ def dialled(text: str) -> str:
     if not _PREFIX.fullmatch(text):
         raise ValueError(f"{text!r}: a prefix is made of digits, letters and * # + . _ -")
     return text
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _address_version(text: str) -> int:

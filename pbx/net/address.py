@@ -119,6 +119,15 @@ class Addresses:
         return self.local_to(remote)
 
 
+def is_address(text: str) -> bool:
+    """Whether ``text`` is an IP address, without brackets."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def in_brackets(address: str) -> str:
     """An address as it stands in a URI or a Via: IPv6 in brackets, without a zone."""
     return f"[{address.partition('%')[0]}]" if ":" in address else address

@@ -8,9 +8,10 @@ The files are looked at again when half a minute has passed and read again when 
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pbx.net.address import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,13 +55,13 @@ class SystemNames:
         return found or (["127.0.0.1", "::1"] if name == "localhost" or name.endswith(".localhost") else [])
 
     def _take_servers(self, lines: Iterator[list[str]]) -> None:
-        found = [words[1] for words in lines if words[0] == "nameserver" and len(words) > 1 and _is_address(words[1])]
+        found = [words[1] for words in lines if words[0] == "nameserver" and len(words) > 1 and is_address(words[1])]
         self._servers = [(address, 53) for address in found[:_MOST_SERVERS]]
 
     def _take_hosts(self, lines: Iterator[list[str]]) -> None:
         self._hosts = {}
         for address, *names in lines:
-            if _is_address(address):
+            if is_address(address):
                 for name in names:
                     own = self._hosts.setdefault(name.lower(), [])
                     if address not in own:
@@ -94,11 +95,3 @@ class _File:
         self._seen = seen
         lines = (line.partition("#")[0].partition(";")[0].split() for line in text.splitlines())
         take(words for words in lines if words)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -21,14 +21,18 @@ CALLEE_ADDRESS = "127.0.0.3"  # SIPp as a callee: a static contact
 CALL_TABLES = ("calls", "legs", "dialogs", "call_transactions", "call_timers", "media_ports")
 
 
-def configuration(sip_port: int, tls_port: int, shell_port: int, callee_port: int, more: str = "", digest: str = "") -> str:
+def configuration(
+    sip_port: int, tls_port: int, shell_port: int, callee_port: int, more: str = "", digest: str = "", language: str = "en"
+) -> str:
     """
     A ``pbx.toml``: extensions 100 to 107 with `PASSWORD`, 300 at a static contact, 301 trusted by address.
 
-    Nothing else is set but ports: what the tests see is what an operator gets.
+    Nothing else is set but ports and the language: what the tests see is what an operator gets.
     """
     extensions = "".join(f'[extensions.{number}]\npassword = "{PASSWORD}"\n' for number in range(100, 108))
     return f"""
+language = "{language}"
+
 [sip]
 domain = "{LOOPBACK}"
 listen = ["udp:{sip_port}:interface={LOOPBACK}", "tcp:{sip_port}:interface={LOOPBACK}", "tls:{tls_port}:interface={LOOPBACK}"]
@@ -85,6 +89,7 @@ class ServerTestCase(SynchronousTestCase):
     """Tests of one class share one exchange; each must leave it without calls."""
 
     more: ClassVar[str] = ""  # further tables of the configuration
+    language: ClassVar[str] = "en"
     digest: ClassVar[str] = ""  # the value of [sip] digest, for phones that stumble over SHA-256
     exchange: ClassVar[ExchangeProcess]
     callee_port: ClassVar[int]
@@ -97,7 +102,7 @@ class ServerTestCase(SynchronousTestCase):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pbx-interop-")))
         sip_port, cls.tls_port, shell_port = free_port(), free_port(), free_port()
         cls.callee_port = free_port(CALLEE_ADDRESS)
-        text = configuration(sip_port, cls.tls_port, shell_port, cls.callee_port, cls.more, cls.digest)
+        text = configuration(sip_port, cls.tls_port, shell_port, cls.callee_port, cls.more, cls.digest, cls.language)
         cls.exchange = ExchangeProcess(folder, text, address=LOOPBACK, sip_port=sip_port, shell_port=shell_port)
         stack.callback(cls.exchange.stop)
         cls.exchange.start()

@@ -7,6 +7,7 @@ A scenario of a caller runs a number of calls and ends; one of a callee is start
 from __future__ import annotations
 
 import csv
+import re
 import signal
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ from tests.interop.tools import LOOPBACK, need
 
 __all__ = ["Sipp", "Statistics"]
 
+_HEADING = re.compile(r"^-{20,} [^\n]*\n\w+ message (sent|received) [^\n]*\n\n", re.MULTILINE)
 _SCENARIOS = Path(__file__).resolve().parent / "sipp"
 
 
@@ -58,10 +60,12 @@ class Sipp:
         users: tuple[tuple[str, str], ...] = (),
         transport: str = "u1",
         patience: float = 20.0,
+        traced: bool = False,
     ) -> None:
         """
         ``target`` "address:port" for callers; ``calls`` 0 = until stopped; ``rate`` calls a second; ``hold`` seconds a call;
-        ``users`` (user, password) for scenarios with digest, used in turn; ``patience`` seconds that one message is waited for.
+        ``users`` (user, password) for scenarios with digest, used in turn; ``patience`` seconds that one message is waited for;
+        ``traced`` if `received` is to tell what came.
         """
         program = need("sipp", "sip-tester")
         self.address = address
@@ -86,6 +90,9 @@ class Sipp:
         ]
         command += ["-recv_timeout", str(round(patience * 1000)), "-trace_stat", "-stf", str(self._statistics), "-fd", "1"]
         command += ["-trace_err", "-error_file", str(self._errors), "-l", "5000", "-aa"]
+        self._messages = folder / "messages.log"
+        if traced:
+            command += ["-trace_msg", "-message_file", str(self._messages)]
         if users and target:
             # SIPp's own guess is the address alone; the digest is over the Request-URI (RFC 7616 §3.4).
             command += ["-auth_uri", f"{service}@{target}" if service else target]
@@ -155,6 +162,15 @@ class Sipp:
             _clock(last.get("ResponseTimeinvite(C)") or ""),
             errors,
         )
+
+    def trace(self) -> str:
+        """All messages, both ways; only when it is ``traced``."""
+        return self._messages.read_bytes().decode(errors="replace").replace("\r", "") if self._messages.exists() else ""
+
+    def received(self, start: str = "") -> list[str]:
+        """The messages that have come and begin with ``start``, in order; only when it is ``traced``."""
+        parts = _HEADING.split(self.trace())  # text before the first, then "sent" or "received" and a message in turn
+        return [message for way, message in zip(parts[1::2], parts[2::2], strict=True) if way == "received" and message.startswith(start)]
 
     def _printed(self) -> str:
         self._output.flush()

@@ -7,13 +7,13 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from twisted.trial.unittest import SkipTest
 
-__all__ = ["LOOPBACK", "PROJECT", "Unavailable", "environment", "need", "need_module", "run", "until"]
+__all__ = ["LOOPBACK", "PROJECT", "Unavailable", "environment", "need", "need_file", "need_module", "run", "until"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOOPBACK = "127.0.0.1"
@@ -42,6 +42,12 @@ def need_module(name: str, package: str) -> None:
     """The same for a Python module."""
     if importlib.util.find_spec(name) is None:
         _missing(f"module {name} is not installed (pip install {package})")
+
+
+def need_file(name: str, folders: Iterable[str], package: str) -> None:
+    """The same for a file in one of ``folders``."""
+    if not any((Path(folder) / name).exists() for folder in folders):
+        _missing(f"{name} is not installed (apt-get install {package})")
 
 
 def environment() -> dict[str, str]:
