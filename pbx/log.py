@@ -43,6 +43,8 @@ _SUSPECT = ("response", "passw", "secret", "auth", "ha1", "token", "inline:")
 
 
 _WARN = _RANK[LogLevel.warn]
+_PORTS = re.compile(r"\(UDP Port \d+ Closed\)|_Exchange starting on \d+")
+"""What Twisted says of the socket of each question to a DNS server."""
 
 GATHER = 0.25
 """Seconds that a line waits for others, once there is a reactor to wait with."""
@@ -253,6 +255,8 @@ class LineObserver:
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level")
         if level is not None and _RANK[level] < _threshold.rank:
+            return
+        if event.get("log_namespace") == "log_legacy" and not is_debug() and _PORTS.fullmatch(str(event.get("log_text", ""))):
             return
         line = self._line(event)
         if self._later is None or level is None or _RANK[level] >= _WARN:

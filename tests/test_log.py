@@ -81,6 +81,16 @@ class LevelTests(LogCase):
         writer(self.event(log_level=LogLevel.debug))
         self.assertEqual(out.getvalue(), "")
 
+    def test_sockets_of_questions(self) -> None:
+        """That each question to a DNS server opens a socket and closes it is told with level debug alone."""
+        for text in ("(UDP Port 34786 Closed)", "_Exchange starting on 34786"):
+            event = self.event("{log_text}", log_text=text, log_namespace="log_legacy")
+            for level, expected in (("info", False), ("debug", True)):
+                set_level(level)
+                out = io.StringIO()
+                LineObserver(out, text_line)(event)
+                self.assertEqual(text in out.getvalue(), expected)
+
 
 class LineTests(LogCase):
     """Events as lines."""

@@ -102,7 +102,7 @@ class Leg:
         """A leg to a target, not rung yet."""
         leg = cls(call, peer, flow, peer.name, uri)
         stack = call.exchange.stack
-        leg.session = OutgoingSession(stack, leg, flow.contact(call.caller_user), peer.rel100, _digest(stack, peer))
+        leg.session = OutgoingSession(stack, leg, flow.contact(peer.contact_user or call.caller_user), peer.rel100, _digest(stack, peer))
         return leg
 
     @property

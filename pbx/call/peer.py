@@ -73,6 +73,7 @@ class Peer:
         request_uri_parameters: Added to the Request-URI of REGISTER and INVITE, such as ``";user=phone"``; "" for none.
         number_format: Whether the numbers in our requests to it stand in SIP or in tel URIs (RFC 3966).
         caller_number: Shown to it instead of the caller's own number; "" for none.
+        contact_user: User part of our Contact toward it; "" for the number shown.
         login: How we answer its challenges; None: not at all.
         max_incoming: Calls at once that come from it; None: no limit of their own.
         max_outgoing: Calls at once that go to it; None: no limit of their own.
@@ -94,6 +95,7 @@ class Peer:
     request_uri_parameters: str = ""
     number_format: Literal["sip", "tel"] = "sip"
     caller_number: str = ""
+    contact_user: str = ""
     login: Login | None = None
     max_incoming: int | None = None
     max_outgoing: int | None = None

@@ -201,6 +201,8 @@ def _refers(message: Message) -> bool:
 class _Exchange(DatagramProtocol):
     """One server being asked: a UDP socket, and a TCP connection if the answer does not fit into a datagram."""
 
+    noisy = False
+
     def __init__(self, asking: _Asking, server: Server) -> None:
         self.note = ""
         """What it has sent that is no answer."""

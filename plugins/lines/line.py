@@ -51,6 +51,8 @@ class Line:
         if parameters is None:
             parameters = ";user=phone" if pbx.language == "zh" else ""
         password = settings.password
+        self.token = pbx.secret(f"lines/{name}")[0]  # kept, so that calls still arrive by it after a restart
+        contact_user = SipUri.of(self.token, "host").user or ""
         self.peer = Peer(
             Kind.LINE,
             name,
@@ -64,9 +66,9 @@ class Line:
             request_uri_parameters=parameters,
             number_format=settings.number_format,
             caller_number=settings.caller_number or settings.user,
+            contact_user=contact_user,
             login=Login(settings.auth_user or settings.user, password) if password else None,
         )
-        self.token = pbx.secret(f"lines/{name}")[0]  # kept, so that calls still arrive by it after a restart
         proxy = server_uri(settings.proxy) if settings.proxy else None
         self.proxy_route = f"<{proxy}>" if proxy is not None and proxy.parameter("lr") is not None else ""
         self._addresses_changed = addresses_changed
@@ -84,7 +86,7 @@ class Line:
         return Account(
             str(settings.registrar_uri.with_parameters(added.parameters)),
             str(SipUri.of(settings.user, peer.domain)),
-            SipUri.of(self.token, "host").user or "",
+            peer.contact_user,
             settings.auth_user or settings.user,
             settings.password,
             settings.expires,

@@ -289,6 +289,7 @@ class OutgoingTests(LineTests):
         self.assertEqual(str(request.from_.uri), f"sip:{USER}@ims.example")
         self.assertEqual(request.first("p-preferred-identity"), f"<sip:{USER}@ims.example>")
         self.assertIsNone(request.first("p-asserted-identity"))
+        self.assertEqual(str(request.contact.uri), carrier.bindings[USER], "the Contact that is registered, and no extension")
         self.assertEqual(self.row()["calls"], 1)
         carrier.incoming[0].answer()
         self.world.run(0.5)
