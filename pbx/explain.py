@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pbx.call.life import MOST_HOPS
-from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring
+from pbx.call.verdict import Answer, Divert, Outcome, Pass, PickUp, Refuse, Ring
 
 if TYPE_CHECKING:
     from pbx.call.call import Call
@@ -33,7 +32,8 @@ _ENGLISH = {
     "refuse": "refuses with {status}: {why}",
     "unknown": "Nobody knows the number {called}: the caller hears 404.",
     "no more": "Nobody has anything more to try: the caller hears how the attempt ended ({outcome}).",
-    "loop": "Diverted more than {most} times: the caller hears 480.",
+    "pick up": "picks up the call that rings {whose}",
+    "no further": "The call goes no further: the caller hears {status}.",
     "took": "{ms:.1f} ms",
     "and": ", ",
 }
@@ -56,7 +56,8 @@ _CHINESE = {
     "refuse": "拒绝,{status}:{why}",
     "unknown": "没有人知道号码 {called}:主叫收到 404。",
     "no more": "没有别的办法了:主叫收到这次呼叫的结果({outcome})。",
-    "loop": "转移超过 {most} 次:主叫收到 480。",
+    "pick up": "代接正在振铃 {whose} 的呼叫",
+    "no further": "呼叫不再转移:主叫收到 {status}。",
     "took": "{ms:.1f} 毫秒",
     "and": ",",
 }
@@ -103,8 +104,8 @@ def _conclusion(call: Call, words: _Words) -> list[str]:
     """What nobody's verdict says: that nobody had one."""
     steps = call.trace.steps
     last = steps[-1].verdict if steps else Pass()
-    if isinstance(last, Divert) and call.hops > MOST_HOPS:
-        return [words("loop", most=MOST_HOPS)]
+    if steps and steps[-1].question == "divert":
+        return [words("no further", status=486 if call.outcome is Outcome.BUSY else 480)]
     overflowing = call.outcome is not None and (not steps or steps[-1].question == "overflow" or isinstance(last, Ring))
     if overflowing and isinstance(last, Pass | Ring):
         assert call.outcome is not None
@@ -142,6 +143,8 @@ class _Words:
                 return self("answer", application=type(verdict.application).__name__.lower())
             case Refuse():
                 return self("refuse", status=verdict.status, why=verdict.why)
+            case PickUp():
+                return self("pick up", whose=verdict.whose)
 
     def _narrowed(self, verdict: Pass) -> Iterable[str]:
         if verdict.ring_at_most is not None:

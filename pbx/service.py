@@ -201,6 +201,7 @@ class PbxService(MultiService):
             reach=self._reach,
             ways=self._ways_of_calls,
             ringback=RINGBACK,
+            is_ours=self._is_ours,
             call_log=call_log,
             log=log,
         )
@@ -246,7 +247,7 @@ class PbxService(MultiService):
         """Read what the last process has left, then serve."""
         super().startService()
         self.generation.begin(self)
-        self.b2bua = B2bua(self.exchange, self.challenger, self.guard, self._is_ours, log)
+        self.b2bua = B2bua(self.exchange, self.challenger, self.guard, log)
         started = Deferred.fromCoroutine(self._start())
         started.addErrback(self._cannot_start)
 

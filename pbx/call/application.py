@@ -77,6 +77,9 @@ class Served:
         if pressed is not None:
             pressed(digit)
 
+    def partner(self, leg: Leg) -> None:
+        """An application is no leg."""
+
     async def _offered(self, leg: Leg, event: Offered) -> None:
         try:
             if event.sdp is None:

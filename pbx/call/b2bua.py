@@ -15,7 +15,7 @@ from pbx.call.peer import Caller, Challenge, Kind
 from pbx.sip import build, registrar
 from pbx.sip.digest import Proof
 from pbx.sip.errors import ParseError
-from pbx.sip.headers import STAR
+from pbx.sip.headers import STAR, parse_replaces
 from pbx.sip.invite_session import CAPABILITIES, METHODS, InviteSession
 from pbx.sip.registrar import Refusal, RegisterLimits
 from pbx.sip.reliable import TAG
@@ -23,8 +23,6 @@ from pbx.sip.session_timer import SessionTimer
 from pbx.sip.uri import OtherUri, SipUri, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from twisted.python.failure import Failure
 
     from pbx.call.driving import Suspicion
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from pbx.sip.flow import Flow
     from pbx.sip.message import Request
 
-_EXTENSIONS = ("timer", "path", "100rel")
+_EXTENSIONS = ("timer", "path", "100rel", "replaces", "norefersub")
 """Option tags that a request may require of us (RFC 3261 §8.2.2.3)."""
 _MANDATORY = "a=des:qos mandatory"
 """A precondition (RFC 3312 §4)."""
@@ -51,14 +49,12 @@ class B2bua:
         refusing: A reason to take no new calls (shutdown, overload); "" while calls are welcome.
     """
 
-    def __init__(self, exchange: Exchange, challenger: Challenger, guard: Suspicion, is_ours: Callable[[str], bool], log: Any) -> None:
-        """``is_ours``: whether a host in a Request-URI is one of our addresses or names."""
+    def __init__(self, exchange: Exchange, challenger: Challenger, guard: Suspicion, log: Any) -> None:
         self._exchange = exchange
         self._driver = exchange.driver
         self._dialogs = exchange.stack.dialogs
         self._challenger = challenger
         self._guard = guard
-        self._is_ours = is_ours
         self._log = log
         self._methods = {"INVITE": self._invite, "REGISTER": self._register, "MESSAGE": self._message}
         self.refusing = ""
@@ -163,7 +159,14 @@ class B2bua:
         if too_brief is not None:
             self._answer(request, flow, 422, too_brief)
             return
-        self._exchange.begin(request, flow, caller, called)
+        replaced = None
+        if "replaces" in request.headers:
+            found = self._replaced(request, caller.peer)
+            if isinstance(found, tuple):
+                self._answer(request, flow, *found)
+                return
+            replaced = found
+        self._exchange.begin(request, flow, caller, called, replaced)
 
     def _unfit(self, request: Request, peer: Peer) -> tuple[int, str] | None:
         """Status and header lines for an INVITE that demands what cannot be, or lacks what we demand."""
@@ -174,6 +177,22 @@ class B2bua:
         if request.sdp is not None and _MANDATORY in request.sdp:
             return 580, ""  # RFC 3312 §11: quality of service is nothing that we can promise
         return None
+
+    def _replaced(self, request: Request, peer: Peer) -> Leg | tuple[int, str]:
+        """The leg whose place the caller wants to take (RFC 3891 §3), or status and header lines of a refusal."""
+        values = request.headers["replaces"]
+        try:
+            replaces = parse_replaces(values[0])
+        except ParseError:
+            return 400, build.warning("Replaces cannot be read")
+        if len(values) > 1:
+            return 400, build.warning("more than one Replaces")
+        leg = self._exchange.leg_of(replaces)
+        if leg is None or leg.partner is None:
+            return 481, ""
+        if leg.peer.kind is not peer.kind or leg.peer.name != peer.name:
+            return 403, build.warning("that call is somebody else's")
+        return (486, "") if replaces.early_only else leg
 
     def _register(self, request: Request, flow: Flow, caller: Caller) -> None:
         try:
@@ -232,7 +251,7 @@ class B2bua:
         if isinstance(uri, OtherUri):
             self._answer(request, flow, 416)
             return None
-        if isinstance(uri, SipUri) and uri.host != self._exchange.rules.domain and not self._is_ours(uri.address[0]):
+        if isinstance(uri, SipUri) and not self._exchange.serves(uri.address[0]):
             self._answer(request, flow, 404, build.warning("that domain is not served here"))
             return None
         called = number_of(uri)

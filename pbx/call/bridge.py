@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred
 
 from pbx.call.leg import reason_value
-from pbx.call.media_path import carry_answer, carry_offer, join, read
+from pbx.call.media_path import answer_for, carry_answer, carry_offer, join, news_for, read
+from pbx.call.transfer import Transfer
 from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip import build
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
     from pbx.call.call import Call
@@ -34,6 +36,8 @@ _OURS_ALONE = (401, 407)
 
 _NOT_YET = (State.EARLY, State.ANSWERED)
 """Its 200 waits for a PRACK, or for the ACK: no offer can be made to it."""
+_AFTER_GLARE = (2.1, 4.0)
+"""Seconds that we wait, by chance, after our re-INVITE has met another (RFC 3261 §14.1)."""
 
 
 class Bridge:
@@ -41,7 +45,8 @@ class Bridge:
     Joins legs ``a`` and ``b`` of ``call``.
 
     Offers go across one at a time: `_asking` is the leg whose offer the other is answering now. An offer to a leg whose
-    ACK is still on its way waits for it.
+    ACK is still on its way waits for it. A leg that has been told something else than its partner has answered is made
+    an offer by ourselves (`_settling`).
     """
 
     def __init__(self, call: Call, a: Leg, b: Leg) -> None:
@@ -51,23 +56,41 @@ class Bridge:
         self._asking: Leg | None = None
         self._owes_ack: Leg | None = None  # its 2xx carried an offer; the ACK must bring the other's answer
         self._held: tuple[Leg, Offered] | None = None
+        self._is_behind = False  # whether `a` has still to be told what is true
+        self._settling = False  # whether it is being told
+        self._again: IDelayedCall | None = None
         self._over = False
-        self.done: Deferred[str] = Deferred()
-        """Fires with the reason, in words, when it is over."""
+        self.done: Deferred[str | Transfer] = Deferred()
+        """Fires when it is over: with the reason, in words, or with the transfer that one of the legs has asked for."""
 
-    def begin(self, held: tuple[SessionEvent, ...] = (), *, owes_ack: bool = False) -> None:
+    def begin(self, held: tuple[SessionEvent, ...] = (), *, owes_ack: bool = False, is_behind: bool = False) -> None:
         """
         Take both legs.
 
         Args:
             held: What ``b`` has said before there was a bridge.
             owes_ack: ``b``'s 2xx was an offer, so the answer is to come with ``a``'s ACK.
+            is_behind: ``a`` may have been told something else than ``b`` has answered.
         """
         self._a.owner = self._b.owner = self
         if owes_ack:
             self._owes_ack = self._b
+        self._is_behind = is_behind
         for event in held:
             self.leg_event(self._b, event)
+        self._settle()
+
+    def partner(self, leg: Leg) -> Leg:
+        """Who is joined to ``leg``."""
+        return self._b if leg is self._a else self._a
+
+    def leave(self, why: str) -> None:
+        """Let go of both legs without a word to them: one of them goes on elsewhere."""
+        self._stop()
+        for leg in (self._a, self._b):
+            if leg.owner is self:
+                leg.owner = None
+        self.done.callback(why)
 
     def end(self, why: str, reason: str = "") -> None:
         """Hang up both."""
@@ -89,6 +112,7 @@ class Bridge:
             case Acknowledged():
                 if self._owes_ack is not None or self._held is not None:
                     self._run(self._acknowledged(leg, event))
+                self._settle()
             case Offered():
                 self._run(self._offered(leg, event))
             case OfferAnswered():
@@ -109,21 +133,68 @@ class Bridge:
         """Digits go across with the media."""
 
     def _hang_up(self, reason: str) -> None:
-        self._over = True
+        self._stop()
         self._a.hang_up(reason)
         self._b.hang_up(reason)
 
-    def _other(self, leg: Leg) -> Leg:
-        return self._b if leg is self._a else self._a
+    def _stop(self) -> None:
+        self._over = True
+        timer, self._again = self._again, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _settle(self) -> None:
+        """Tell ``a`` what is true with ``b``, once nothing else is under way."""
+        busy = self._asking is not None or self._owes_ack is not None or self._held is not None or self._settling
+        if self._is_behind and not busy and not self._over and self._a.session.state is State.CONFIRMED:
+            self._is_behind, self._settling = False, True
+            self._run(self._tell_news())
+
+    async def _tell_news(self) -> None:
+        leg = self._a
+        try:
+            news = await news_for(leg, self._b)
+            if news is None:
+                self._settling = False
+                return
+            leg.negotiation.offer_sent(news)
+        except (OfferAnswerError, MediaUnavailable) as error:
+            self._settling = False
+            self._call.log.warn("{peer} cannot be told of its new partner: {why}", peer=str(leg.peer), why=str(error))
+            return
+        leg.offer(leg.negotiation.stamp(news))
+
+    async def _took_news(self, leg: Leg, event: OfferAnswered) -> None:
+        self._settling = False
+        try:
+            answer = read(event.sdp or "")
+            leg.negotiation.answer_received(answer)
+            await answer_for(leg, self._b, answer)
+        except OfferAnswerError as error:
+            self.end(f"the session could not be changed: {error.why}", reason_value(488, "Not acceptable"))
+            return
+        join(self._a, self._b)
+
+    def _refused_news(self, leg: Leg, status: int) -> None:
+        """Glare: once more later. Else both go on with what they have: what they share can still be heard."""
+        self._settling = False
+        if not leg.negotiation.may_offer:
+            leg.negotiation.offer_refused()
+        if status == 491:
+            self._is_behind = True
+            wait = self._call.random.uniform(*_AFTER_GLARE)
+            self._again = self._call.exchange.clock.callLater(wait, self._settle)
+        else:
+            self._call.log.warn("{peer} refuses the codecs of its new partner with {status}", peer=str(leg.peer), status=status)
 
     def _closed(self, leg: Leg, event: Closed) -> None:
-        who = "the caller" if leg is self._a else "the called party"
+        who = "the caller" if leg is self._call.legs[0] else "the called party"
         why = f"{who} hung up" if event.end is End.REMOTE else f"{who}: {event.end.value}"
         self.end(why, event.reason)
 
     async def _offered(self, leg: Leg, event: Offered) -> None:
-        other = self._other(leg)
-        if self._asking is not None or self._owes_ack is not None:
+        other = self.partner(leg)
+        if self._asking is not None or self._owes_ack is not None or self._settling:
             leg.refuse_offer(491)
             return
         if other.session.state in _NOT_YET:
@@ -153,7 +224,10 @@ class Bridge:
         other.offer(text)
 
     async def _answered(self, leg: Leg, event: OfferAnswered) -> None:
-        """``leg`` has answered what the asking leg wanted."""
+        """``leg`` has answered what the asking leg wanted, or what it was told of its partner."""
+        if self._settling and leg is self._a:
+            await self._took_news(leg, event)
+            return
         asking, self._asking = self._asking, None
         if asking is None or asking is leg:
             return
@@ -175,8 +249,12 @@ class Bridge:
             self.end(f"the session could not be changed: {error.why}", reason_value(488, "Not acceptable"))
             return
         asking.accept_offer(text)
+        self._settle()
 
     def _refused(self, leg: Leg, status: int) -> None:
+        if self._settling and leg is self._a:
+            self._refused_news(leg, status)
+            return
         asking, self._asking = self._asking, None
         if asking is None:
             return
@@ -184,13 +262,14 @@ class Bridge:
             if not one.negotiation.may_offer:
                 one.negotiation.offer_refused()
         asking.refuse_offer(status if status >= 400 and status not in _OURS_ALONE else 488)
+        self._settle()
 
     def _withdrawn(self, leg: Leg) -> None:
         """``leg`` has taken its offer back: so do we (RFC 3261 §9.2), and no other is carried before the far one has said its word."""
         if self._held is not None and self._held[0] is leg:
             self._held = None
         elif self._asking is leg:
-            self._other(leg).cancel_offer()
+            self.partner(leg).cancel_offer()
 
     async def _acknowledged(self, leg: Leg, event: Acknowledged) -> None:
         owes, self._owes_ack = self._owes_ack, None
@@ -215,11 +294,23 @@ class Bridge:
 
     def _asked(self, leg: Leg, event: Asked) -> None:
         request = event.request
+        if request.method == "REFER":
+            self._run(self._referred(leg, event))
+            return
         pairs = [(name, value) for name in _CARRIED if (value := request.first(name.lower())) is not None]
         token = (leg, event.transaction)
-        self._other(leg).ask(request.method, token, build.lines(*pairs), request.body, request.first("content-type") or "")
+        self.partner(leg).ask(request.method, token, build.lines(*pairs), request.body, request.first("content-type") or "")
+
+    async def _referred(self, leg: Leg, event: Asked) -> None:
+        """``leg`` wants the other transferred: if that may be, the bridge is over, else nothing has happened."""
+        transfer = await Transfer.asked(leg, self.partner(leg), event)
+        if transfer is not None and not self._over:
+            self._stop()
+            self.done.callback(transfer)
 
     def _replied(self, event: Replied) -> None:
+        if event.token is None:
+            return  # to a NOTIFY that told of a transfer that failed
         leg, transaction = event.token
         leg.reply(transaction, event.status if event.status not in _OURS_ALONE else 500)
 

@@ -14,9 +14,13 @@ from pbx.call.verdict import Outcome, Trace
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from pbx.call.dialing import Attempt
+    from pbx.call.diversion import Diversion
     from pbx.call.exchange import Exchange
     from pbx.call.leg import Leg
     from pbx.call.peer import Caller, Peer
+    from pbx.call.redirection import Redirection
+    from pbx.sip.uri import Uri
 
 
 class Phase(Enum):
@@ -33,7 +37,8 @@ class Call:
     """
     One call, from the caller's INVITE to the record on disk.
 
-    What routers may read: `caller`, `called`, `dialled`, `outcome`, `hops`, `exchange`, `random`, `rights`.
+    What routers may read: `caller`, `called`, `dialled`, `outcome`, `hops`, `ringing`, `redirection`, `exchange`, `random`,
+    `rights`.
 
     Attributes:
         call_id: The exchange's own id of the call.
@@ -43,44 +48,58 @@ class Call:
         subscriber: What the number says besides its digits, such as ``";isub=12"`` (RFC 3966 §5).
         outcome: How the last attempt ended; None before the first.
         response: The status that the far end gave in it; 0: none came.
-        hops: Diversions so far.
         rights: Whose rights decide what may be dialled: the caller's, after a diversion the diverter's.
         shown: The number shown to the called party.
+        shown_name: The name shown beside it.
         trace: Every verdict.
         hops_left: Max-Forwards of what is sent on (RFC 3261 §16.6 step 3): so a loop through other servers ends.
         reason: Why it ended, in words.
         reason_header: The value of the Reason header that goes to those who still ring; "" for none.
         explaining: True for a rehearsal by `explain`: nobody is rung.
+        diversions: How it came to the number asked for now, the newest last.
+        came_diverted: The Diversion values of a trusted peer's INVITE, newest first.
+        redirection: Where the device that was rung last has sent the call by 3xx.
+        tried: Contacts of 3xx that have been followed.
+        is_secure: It was meant for a sips URI.
+        referred_by: The number of whoever has transferred the caller to the number asked for now.
+        attempt: What rings now.
     """
 
     __slots__ = (
         "_random",
         "answered_at",
+        "attempt",
         "begun_at",
         "call_id",
         "called",
         "caller",
+        "came_diverted",
         "cancelled",
         "dialled",
+        "diversions",
         "exchange",
         "explaining",
-        "hops",
         "hops_left",
+        "is_secure",
         "legs",
         "log",
         "outcome",
         "phase",
         "reason",
         "reason_header",
+        "redirection",
+        "referred_by",
         "response",
         "rights",
         "ring_at_most",
         "shown",
+        "shown_name",
         "status",
         "subscriber",
         "talk_at_most",
         "task",
         "trace",
+        "tried",
     )
 
     def __init__(self, exchange: Exchange, call_id: str, caller: Caller, called: str, log: Any) -> None:
@@ -88,18 +107,25 @@ class Call:
         self.call_id = call_id
         self.caller = caller
         self.shown = caller.number
+        self.shown_name = caller.display
         self.rights: Peer = caller.peer
         self.dialled = self.called = called
         self.subscriber = ""
         self.outcome: Outcome | None = None
         self.response = 0
-        self.hops = 0
         self.hops_left = 70
         self.trace = Trace()
         self.legs: list[Leg] = []
         self.log = log
         self.phase = Phase.ROUTING
         self.explaining = False
+        self.diversions: tuple[Diversion, ...] = ()
+        self.came_diverted: list[str] = []
+        self.redirection: Redirection | None = None
+        self.tried: list[Uri] = []
+        self.is_secure = False
+        self.referred_by = ""
+        self.attempt: Attempt | None = None
         self.cancelled = False
         self.ring_at_most: float | None = None
         self.talk_at_most: float | None = None
@@ -127,6 +153,16 @@ class Call:
     def caller_user(self) -> str:
         """The number shown, as the user part of a URI."""
         return self.exchange.user_part(self.shown)
+
+    @property
+    def hops(self) -> int:
+        """Diversions so far; not those before it came to us."""
+        return len(self.diversions)
+
+    @property
+    def ringing(self) -> tuple[Peer, ...]:
+        """Who is being rung."""
+        return () if self.attempt is None else self.attempt.peers
 
     @property
     def over(self) -> bool:

@@ -6,15 +6,19 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from pbx.call.diversion import Diversion, is_loop
 from pbx.call.driving import NoWay
 from pbx.call.leg import Leg, reason_value
 from pbx.call.peer import Kind
-from pbx.call.verdict import Outcome
+from pbx.call.redirection import Redirection, numbers_of
+from pbx.call.verdict import Outcome, Ring
 from pbx.interfaces import MediaUnavailable
+from pbx.sdp.answering import agree
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip import build
 from pbx.sip.outgoing_session import OutgoingSession
@@ -29,9 +33,11 @@ if TYPE_CHECKING:
 
     from pbx.call.call import Call
     from pbx.call.driving import Way
-    from pbx.call.peer import Target
-    from pbx.call.waiting import Waiting
+    from pbx.call.peer import Peer, Target
+    from pbx.call.waiting import CallerWaits, Waiting
+    from pbx.sdp.description import Description
     from pbx.sip.flow import Flow
+    from pbx.sip.message import Response
     from pbx.sip.session_events import SessionEvent
 
 _LARGE = 1300
@@ -58,6 +64,7 @@ class Rung:
         winner: The leg that answered.
         sdp: What its 2xx carried; None: nothing, it has answered our offer reliably before.
         held: Events of the winner that came too early for the bridge.
+        picked_up: What the winner has offered, where it is the leg of somebody who has picked the call up.
     """
 
     outcome: Outcome
@@ -67,6 +74,7 @@ class Rung:
     winner: Leg | None = None
     sdp: str | None = None
     held: tuple[SessionEvent, ...] = ()
+    picked_up: Description | None = None
 
 
 class _Failure(NamedTuple):
@@ -115,30 +123,62 @@ class Attempt:
         self._over = False
         self._winner: Leg | None = None
         self._answer: str | None = None
+        self._picked_up: Description | None = None
+        self._is_group = False
+        self._forks: dict[Leg, tuple[Diversion, ...]] = {}  # the diversions of a fork that has been redirected by itself
+        self._following = 0  # forks whose new targets are being asked for
         self._held: deque[SessionEvent] = deque()
         self._settled: Deferred[None] | None = None
 
-    async def ring(self, targets: tuple[Target, ...], seconds: float, *, in_turn: bool) -> Rung:
+    async def ring(self, verdict: Ring, seconds: float) -> Rung:
         """
-        Ring ``targets`` for ``seconds`` at most; in turn: for ``seconds`` each.
+        Ring the targets of ``verdict`` for ``seconds`` at most; in turn: for ``seconds`` each peer.
 
         However it is left, no leg but the winner goes on ringing.
         """
+        self._is_group = verdict.group
+        targets = verdict.targets
         try:
-            for group in [(target,) for target in targets] if in_turn else [targets]:
-                for target in group:
+            for together in [tuple(own) for _, own in groupby(targets, _peer_of)] if verdict.in_turn else [targets]:
+                for target in together:
                     await self._start(target)
-                if self._ringing and self._winner is None:
+                if (self._ringing or self._following) and self._winner is None:
                     await self._until_settled(seconds)
-                if self._winner is not None or any(failure.status >= 600 for failure in self._failures):
+                if self._winner is not None or self._is_spoken_for:
                     break
                 self._stop_ringing("")
         finally:
             self._over = True
             self._stop_ringing(ELSEWHERE if self._winner is not None else self._call.reason_header)
         if self._winner is not None:
-            return Rung(Outcome.ANSWERED, 200, "", 200, self._winner, self._answer, tuple(self._held))
+            return Rung(Outcome.ANSWERED, 200, "", 200, self._winner, self._answer, tuple(self._held), self._picked_up)
         return self._best()
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Who is ringing."""
+        return tuple(dict.fromkeys(leg.peer for leg in self._ringing))
+
+    def pick_up(self, picker: CallerWaits) -> str:
+        """
+        Let ``picker`` answer in the place of those who ring: its leg is this call's from now on.
+
+        Returns:
+            "", or why not: then nothing has happened.
+        """
+        if self._winner is not None or not self._ringing:
+            return "nobody is rung any more"
+        offered, offer = self._waiting.offer, picker.offer
+        if offered is None or offer is None:
+            return "one of the two phones makes no offer"
+        if not any(media.port for media in agree(offer, offered, None).media):
+            return "the two phones have no codec in common"
+        leg = self._winner = picker.leg
+        self._call.exchange.move(leg, self._call)
+        leg.owner = self
+        self._picked_up = offer
+        self._settle()
+        return ""
 
     # Legs of the attempt tell what happens to them here.
 
@@ -154,7 +194,15 @@ class Attempt:
     def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:
         """Nobody listens yet."""
 
-    async def _start(self, target: Target) -> None:
+    def partner(self, leg: Leg) -> None:
+        """Who rings is joined to nobody yet."""
+
+    @property
+    def _is_spoken_for(self) -> bool:
+        """Whether somebody has spoken for all: a 6xx (RFC 3261 §16.7 step 5), or a device that redirects. In a group nobody does."""
+        return not self._is_group and any(failure.status >= 600 or failure.outcome is Outcome.REDIRECTED for failure in self._failures)
+
+    async def _start(self, target: Target, fork: tuple[Diversion, ...] = ()) -> None:
         exchange = self._call.exchange
         if not exchange.claims.claim(self._call, target.peer):
             outcome = Outcome.BUSY if target.peer.kind is Kind.EXTENSION else Outcome.UNREACHABLE
@@ -169,7 +217,7 @@ class Attempt:
                 flow = rest.open()
             else:
                 flow = await exchange.flow_to(target)
-        await self._send(target, flow, rest)
+        await self._send(target, flow, rest, fork)
 
     async def _ways(self, target: Target, *, large: bool) -> deque[Way]:
         ways: deque[Way] = deque()
@@ -180,7 +228,7 @@ class Attempt:
                 self._call.log.warn("no way to {hop}: {why}", hop=str(hop), why=str(error))
         return ways
 
-    async def _send(self, target: Target, flow: Flow | None, rest: _Rest | None) -> None:
+    async def _send(self, target: Target, flow: Flow | None, rest: _Rest | None, fork: tuple[Diversion, ...] = ()) -> None:
         """Send the INVITE to a target that has been claimed."""
         call, exchange, peer = self._call, self._call.exchange, target.peer
         if flow is None or not flow.alive:
@@ -199,13 +247,18 @@ class Attempt:
             self._give_back(leg)
             return
         self._ringing.append(leg)
+        extra = exchange.identity_lines(call, peer, flow)
+        if fork:
+            self._forks[leg] = fork
+        if fork or call.diversions or call.came_diverted or call.referred_by:
+            extra += exchange.history_lines(call, fork, peer, flow)
         if rest is not None:
             self._rests[leg] = rest
             if target.hops:
                 rest.silence = exchange.clock.callLater(SILENCE, self._silent, leg)
         routes = build.lines(*(("Route", route) for route in target.routes)) if target.routes else ""
         to = target.to or exchange.to_value(call, flow)
-        leg.invite(exchange.from_value(call, peer, flow), to, text, exchange.identity_lines(call, peer, flow), routes)
+        leg.invite(exchange.from_value(call, peer, flow), to, text, extra, routes)
 
     def _silent(self, leg: Leg) -> None:
         """A carrier's server has had its time."""
@@ -213,11 +266,10 @@ class Attempt:
         if leg in self._ringing and isinstance(session, OutgoingSession) and not session.heard:
             self._lost(leg, Refused(408, None))
 
-    async def _next(self, rest: _Rest) -> None:
+    async def _next(self, rest: _Rest, fork: tuple[Diversion, ...]) -> None:
         """Another way to a target whose claim has been kept."""
-        await self._send(rest.target, rest.open(), rest)
-        if not self._ringing:
-            self._settle()
+        await self._send(rest.target, rest.open(), rest, fork)
+        self._settle_if_done()
 
     async def _until_settled(self, seconds: float) -> None:
         self._settled = Deferred()
@@ -287,8 +339,7 @@ class Attempt:
             self._failures.append(_Failure(502, f"{leg.peer} answered without a session description", Outcome.REJECTED, 200))
             self._ringing.remove(leg)
             self._give_back(leg)
-            if not self._ringing:
-                self._settle()
+            self._settle_if_done()
             return
         self._winner, self._answer = leg, event.sdp
         rest = self._rests.pop(leg, None)
@@ -301,14 +352,57 @@ class Attempt:
             return
         self._ringing.remove(leg)
         rest = self._leave(leg)
+        fork = self._forks.pop(leg, ())
         if rest is not None and rest.ways and (event.response is None or (event.status == 503 and rest.target.hops)):
             self._call.log.info("{leg} does not serve the call; the next way is tried", leg=f"{leg.peer} at {leg.flow}")
-            self._run(self._next(rest))  # RFC 3263 §4.3
+            self._run(self._next(rest, fork))  # RFC 3263 §4.3
             return
         self._call.exchange.claims.release(self._call, leg.peer)
-        self._failures.append(_judged(leg, event))
-        if not self._ringing or event.status >= 600:
-            self._settle()  # a 6xx speaks for all (RFC 3261 §16.7 step 5)
+        redirection = None
+        if event.response is not None and event.status < 400:
+            redirection = self._redirected(leg, event.response, fork)
+        if redirection is not None and self._is_group:
+            self._following += 1
+            self._run(self._follow(redirection, fork))
+            return
+        self._call.redirection = redirection or self._call.redirection
+        self._failures.append(_judged(leg, event, redirected=redirection is not None))
+        self._settle_if_done()
+
+    def _settle_if_done(self) -> None:
+        if not (self._ringing or self._following) or self._is_spoken_for:
+            self._settle()
+
+    def _redirected(self, leg: Leg, response: Response, fork: tuple[Diversion, ...]) -> Redirection | None:
+        """Where a device wants the call to go; None: nowhere that it could."""
+        call = self._call
+        numbers, refused = numbers_of(response, call.tried, secure=call.is_secure or leg.uri.startswith("sips:"))
+        if refused:
+            call.log.warn(
+                "{peer} redirects: {count} contacts are not followed ({why})", peer=str(leg.peer), count=len(refused), why=refused[0]
+            )
+        # In a group it is the member that is redirected; else it is the number that has been asked for.
+        by = fork[-1].to if fork else leg.peer.name if self._is_group else call.called
+        return Redirection(by, leg.peer, numbers) if numbers else None
+
+    async def _follow(self, redirection: Redirection, fork: tuple[Diversion, ...]) -> None:
+        """One fork of a group goes elsewhere, to the first of its numbers that can be rung; nobody is told by 181."""
+        call = self._call
+        try:
+            for number in redirection.numbers:
+                hops = (*call.diversions, *fork)
+                if len(hops) >= call.exchange.diverting.most_hops or is_loop(call.caller, hops, redirection.by, number):
+                    continue
+                verdict = await call.exchange.sound_out(number, redirection.peer, call.caller)
+                if isinstance(verdict, Ring) and verdict.targets and not self._over:
+                    hop = Diversion(redirection.by, number, "redirected")
+                    for target in verdict.targets:
+                        await self._start(target, (*fork, hop))
+                    return
+            self._failures.append(_Failure(480, f"{redirection.peer} redirects to nobody who can be rung", Outcome.UNREACHABLE))
+        finally:
+            self._following -= 1
+            self._settle_if_done()
 
     def _best(self) -> Rung:
         if not self._failures:
@@ -329,14 +423,18 @@ class Attempt:
         self._call.hang_up("an error in the exchange")
 
 
+def _peer_of(target: Target) -> Peer:
+    return target.peer
+
+
 def _rank(failure: _Failure) -> tuple[int, int]:
     """RFC 3261 §16.7 step 6: a 6xx first, else the lowest class; of one class, the one that says most about the callee."""
-    order = (Outcome.BUSY, Outcome.REJECTED, Outcome.NO_ANSWER, Outcome.REDIRECTED, Outcome.UNREACHABLE)
+    order = (Outcome.REDIRECTED, Outcome.BUSY, Outcome.REJECTED, Outcome.NO_ANSWER, Outcome.UNREACHABLE)
     return (0 if failure.status >= 600 else failure.status // 100, order.index(failure.outcome))
 
 
-def _judged(leg: Leg, event: Refused) -> _Failure:
-    """What a refusal means for the call."""
+def _judged(leg: Leg, event: Refused, *, redirected: bool) -> _Failure:
+    """What a refusal means for the call; ``redirected``: it is a 3xx that can be followed."""
     status = event.status
     why = f"{leg.peer}: {status} {build.REASONS.get(status, '')}".rstrip()
     if event.response is None:
@@ -344,7 +442,7 @@ def _judged(leg: Leg, event: Refused) -> _Failure:
     if status in (486, 600):
         return _Failure(status, why, Outcome.BUSY, status)
     if status < 400:
-        return _Failure(480, why, Outcome.REDIRECTED, status)
+        return _Failure(480, why, Outcome.REDIRECTED if redirected else Outcome.REJECTED, status)
     if status == 408 and leg.peer.kind is not Kind.EXTENSION:
         return _Failure(480, why, Outcome.UNREACHABLE, status)  # nothing has rung there
     if status in (408, 480, 487):

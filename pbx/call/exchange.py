@@ -17,13 +17,15 @@ from twisted.internet.defer import Deferred
 from pbx.call.call import Call, Phase
 from pbx.call.claims import Claims
 from pbx.call.dial_plan import DialPlan
+from pbx.call.diversion import Diverting, call_info, diversion_lines, received_diversions
 from pbx.call.identity import from_value, identity_lines, wants_privacy
 from pbx.call.leg import Leg
-from pbx.call.life import live, originate, rehearse
+from pbx.call.life import live, originate, rehearse, replace_leg
 from pbx.call.peer import Caller, Kind, Peer
 from pbx.call.rewriting import Rewriting
 from pbx.call.routing import Routing
 from pbx.call.verdict import Outcome, Refuse
+from pbx.sip import build
 from pbx.sip.uri import SipUri, subscriber_parameters
 
 if TYPE_CHECKING:
@@ -32,12 +34,15 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
 
+    from pbx.call.diversion import Diversion
     from pbx.call.driving import SipDriver, Way
     from pbx.call.location import Location
     from pbx.call.peer import NextHop, Target
     from pbx.call.record import Record
+    from pbx.call.verdict import Verdict
     from pbx.interfaces import IMediaPlane, IStore
     from pbx.sip.flow import Flow
+    from pbx.sip.headers import Replaces
     from pbx.sip.invite_session import Stack
     from pbx.sip.message import Request
 
@@ -101,6 +106,7 @@ class Exchange:
         directory: The peers that have a number here.
         claims: How many calls each peer has.
         dial_plan: The lines and trunks.
+        diverting: How diversions are told.
     """
 
     def __init__(
@@ -116,6 +122,7 @@ class Exchange:
         reach: Callable[[tuple[str, int, str]], Awaitable[Flow | None]],
         ways: Callable[..., Awaitable[Sequence[Way]]],
         ringback: Any,
+        is_ours: Callable[[str], bool],
         call_log: Callable[[str], Any],
         log: Any,
     ) -> None:
@@ -134,10 +141,12 @@ class Exchange:
         self.dial_plan = DialPlan(self.claims)
         self.warnings: dict[str, str] = {}
         """What was found out about a peer and can be helped by its settings: ``"line a"`` to a sentence."""
+        self.diverting = Diverting()
         self.location: Location
         self.idle: Deferred[None] | None = None
         self.ringback = ringback
         """The tone that a leg hears while it waits: a source of `pbx.interfaces.IMediaEnd.play`."""
+        self._is_ours = is_ours
         self._reach = reach
         self._ways = ways
         self._call_log = call_log
@@ -162,14 +171,17 @@ class Exchange:
 
     # Calls
 
-    def begin(self, request: Request, flow: Flow, caller: Caller, called: str) -> Call:
-        """A caller has been identified: make the call and let it live."""
+    def begin(self, request: Request, flow: Flow, caller: Caller, called: str, replaced: Leg | None = None) -> Call:
+        """A caller has been identified: make the call and let it live. ``replaced``: its leg takes that one's place in another call."""
         call = self._new_call(caller, called)
         if not caller.called:
             call.subscriber = subscriber_parameters(request.uri)
         call.hops_left = min(max_forwards(request), 70) - 1
+        call.is_secure = request.target.startswith("sips:")
         if wants_privacy(request):
             call.shown = ""
+        if caller.peer.trusted and "diversion" in request.headers:
+            call.came_diverted = received_diversions(request)
         leg = Leg.incoming(call, request, flow)
         leg.trying()
         call.log.info("{caller} calls {called}", caller=caller.number, called=called)
@@ -179,7 +191,8 @@ class Exchange:
             leg.refuse(486, call.reason)
             self.ended(call)
             return call
-        call.task = Deferred.fromCoroutine(live(call, leg, request.sdp))
+        life = live(call, leg, request.sdp) if replaced is None else replace_leg(call, leg, request.sdp, replaced)
+        call.task = Deferred.fromCoroutine(life)
         call.task.addErrback(self._broke, call)
         return call
 
@@ -228,7 +241,20 @@ class Exchange:
     def explain(self, caller: Caller, called: str, outcome: Outcome | None = None) -> Deferred[Call]:
         """Run the dial plan without ringing anybody; gives a call that carries the trace. With ``outcome`` every attempt ends so."""
         call = self._rehearsal(caller, called)
-        return Deferred.fromCoroutine(rehearse(call, outcome))
+        return Deferred.fromCoroutine(rehearse(call, outcome)).addCallback(lambda _: call)
+
+    def sound_out(self, number: str, peer: Peer, caller: Caller | None = None) -> Deferred[Verdict]:
+        """
+        What the dial plan comes to if ``peer`` dials ``number``; nobody is rung.
+
+        Args:
+            number: As dialled.
+            peer: Whose rights count.
+            caller: Who calls; None: ``peer`` itself.
+        """
+        call = self._rehearsal(caller or Caller(peer, peer.name, peer.display), number)
+        call.rights = peer
+        return Deferred.fromCoroutine(rehearse(call, None))
 
     def is_local(self, number: str, routers: Sequence[tuple[str, Any]]) -> bool:
         """Whether one of these routers knows ``number``. Whoever has to wait for the answer may know it."""
@@ -241,6 +267,26 @@ class Exchange:
             return True
         verdict = asked.result
         return not (isinstance(verdict, Refuse) and verdict.status == 404)
+
+    def move(self, leg: Leg, call: Call) -> None:
+        """``leg`` belongs to ``call`` from now on, and so does its claim."""
+        before, leg.call = leg.call, call
+        before.legs.remove(leg)
+        call.legs.append(leg)
+        self.claims.release(before, leg.peer)
+        self.claims.claim(call, leg.peer, incoming=not leg.uri)
+
+    def leg_of(self, replaces: Replaces) -> Leg | None:
+        """The leg whose dialog has these tags, as its far end sees them (RFC 3891 §3); None: there is none, or not any more."""
+        session = self.stack.dialogs.get((replaces.call_id, replaces.to_tag))
+        if session is None or session.dialog is None or session.dialog.remote_tag != replaces.from_tag:
+            return None
+        leg = session.user
+        return leg if isinstance(leg, Leg) and leg.owner is not None else None
+
+    def serves(self, host: str) -> bool:
+        """Whether ``host`` in a URI means this exchange."""
+        return host == self.rules.domain or self._is_ours(host)
 
     def tell(self, event: str, call: Call, *arguments: Any) -> None:
         """Tell the observers. What one of them raises is logged and hurts nobody."""
@@ -321,6 +367,20 @@ class Exchange:
     def identity_lines(self, call: Call, peer: Peer, flow: Flow) -> str:
         """What a peer that we trust is told of the caller besides From."""
         return identity_lines(call, peer, self.rules.domain or flow.sent_by)
+
+    def call_info(self, diversion: Diversion, flow: Flow) -> str:
+        """What a 181 over ``flow`` says of a diversion."""
+        return call_info(diversion, self.diverting.call_info, self.rules.domain or flow.sent_by, self.user_part)
+
+    def history_lines(self, call: Call, fork: Sequence[Diversion], peer: Peer, flow: Flow) -> str:
+        """What ``peer`` is told of how the call came to it; ``fork``: diversions of this fork alone."""
+        host = peer.domain or self.rules.domain or flow.sent_by
+        text = diversion_lines((*call.diversions, *fork), host, self.user_part) if call.diversions or fork else ""
+        if call.came_diverted:
+            text += build.lines(*(("Diversion", value) for value in call.came_diverted))
+        if call.referred_by:
+            text += build.lines(("Referred-By", f"<sip:{self.user_part(call.referred_by)}@{host}>"))
+        return text
 
     def to_value(self, call: Call, flow: Flow) -> str:
         """The To of a leg to the called party."""

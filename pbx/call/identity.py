@@ -60,10 +60,9 @@ def from_value(call: Call, peer: Peer, host: str) -> str:
     host = peer.domain or host
     if peer.caller_number:
         return f"<sip:{call.exchange.user_part(peer.caller_number)}@{host}>"
-    display = call.caller.display if call.shown == call.caller.number else ""
-    if not display:
+    if not call.shown_name:
         return f"<sip:{call.caller_user}@{host}>"
-    return str(NameAddr(display, SipUri(host, call.caller_user), {}))
+    return str(NameAddr(call.shown_name, SipUri(host, call.caller_user), {}))
 
 
 def identity_lines(call: Call, peer: Peer, host: str) -> str:

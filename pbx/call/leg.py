@@ -44,6 +44,9 @@ class LegOwner(Protocol):
     def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:
         """A DTMF digit was heard; ``duration`` in seconds."""
 
+    def partner(self, leg: Leg) -> Leg | None:
+        """Who is joined to ``leg``; None: nobody is."""
+
 
 class Leg:
     """
@@ -58,9 +61,12 @@ class Leg:
         end: Its media end.
         owner: Who hears its events; None: nobody.
         status: The final status of its INVITE, 0 before.
+        referrals: The CSeq number of the last REFER that came within its dialog; 0: none.
     """
 
-    __slots__ = ("_driver", "_forks", "call", "end", "flow", "negotiation", "number", "owner", "peer", "session", "status", "uri")
+    __slots__ = (
+        "_driver", "_forks", "call", "end", "flow", "negotiation", "number", "owner", "peer", "referrals", "session", "status", "uri",
+    )  # fmt: skip
 
     session: IncomingSession | OutgoingSession
 
@@ -73,6 +79,7 @@ class Leg:
         self.uri = uri
         self.owner: LegOwner | None = None
         self.status = 0
+        self.referrals = 0
         self._driver: SipDriver = exchange.driver
         self._forks: dict[str, Negotiation] | None = None
         address = exchange.media_address(flow)
@@ -109,6 +116,11 @@ class Leg:
     def sip_call_id(self) -> str:
         """The Call-ID of its dialog."""
         return self.session.request.call_id if isinstance(self.session, IncomingSession) else self.session.call_id
+
+    @property
+    def partner(self) -> Leg | None:
+        """Who it is joined to; None: nobody."""
+        return None if self.owner is None else self.owner.partner(self)
 
     # Commands. All of them may come at any time; what no longer makes sense does nothing.
 

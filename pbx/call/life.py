@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
 
-from pbx.call.application import Served
-from pbx.call.bridge import Bridge
 from pbx.call.call import Phase
+from pbx.call.conversation import Conversation
 from pbx.call.dialing import Attempt, Rung
-from pbx.call.leg import reason_value
+from pbx.call.diversion import Diversion, is_loop
 from pbx.call.media_path import read
-from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring
+from pbx.call.takeover import NotTaken, take_over
+from pbx.call.verdict import Answer, Divert, Outcome, Pass, PickUp, Refuse, Ring, Step
 from pbx.call.waiting import CallerWaits, NobodyWaits
 from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pbx.call.verdict import Verdict
     from pbx.call.waiting import Waiting
 
-MOST_HOPS = 5
-"""Diversions in one call, 3xx included; more is a loop."""
+TONE = 2.0
+"""Seconds of the tone that goes before a refusal, where a router wants one."""
 MOST_ATTEMPTS = 20
 """Attempts in one call: an overflow that always knows somebody more to ring comes to an end."""
 
@@ -75,17 +75,21 @@ def _tell_nobody(*_: object) -> None:
 
 
 async def _live(call: Call, leg: Leg, sdp: str | None) -> None:
+    await serve(call, _caller(leg, sdp))
+
+
+def _caller(leg: Leg, sdp: str | None) -> CallerWaits:
     offer = None
     if sdp is not None:
         offer = read(sdp)
         leg.negotiation.offer_received(offer)
-    await serve(call, CallerWaits(leg, offer))
+    return CallerWaits(leg, offer)
 
 
 async def _originate(call: Call, first: str, second: str) -> None:
     nobody = NobodyWaits()
     call.called = first
-    reached = await reach(call, partial(_ring, call, nobody))
+    reached = await _reach(call, nobody)
     if not isinstance(reached, Rung) or reached.winner is None:
         why = reached.why if isinstance(reached, Refuse) else "it is a service of the exchange"
         call.reason = f"{first} cannot be had: {why}"
@@ -95,21 +99,70 @@ async def _originate(call: Call, first: str, second: str) -> None:
     await serve(call, waiting)
 
 
+async def replace_leg(call: Call, leg: Leg, sdp: str | None, replaced: Leg) -> None:
+    """``leg`` takes the place of ``replaced`` in its call: it is joined to whoever talks to that one (RFC 3891)."""
+    await _to_its_end(call, _replace(call, leg, sdp, replaced), leg.refuse)
+
+
+async def _replace(call: Call, leg: Leg, sdp: str | None, replaced: Leg) -> None:
+    waiting = _caller(leg, sdp)
+    far = replaced.partner
+    try:
+        if far is None:
+            raise NotTaken(481, "that call is over")
+        call.called = far.peer.name if far.uri else far.number
+        owes_ack = await take_over(call, waiting, far, f"{leg.peer} goes on with another device")
+    except NotTaken as error:
+        call.reason = error.why
+        waiting.refuse(error.status, error.why)
+        return
+    call.outcome = Outcome.ANSWERED
+    call.exchange.answered(call)
+    await Conversation(call, _reach).go_on(waiting, far, owes_ack=owes_ack)
+
+
 async def serve(call: Call, waiting: Waiting) -> None:
     """Route for the leg that waits, and go on until it is refused or its conversation is over."""
-    reached = await reach(call, partial(_ring, call, waiting))
+    reached = await _reach(call, waiting)
     match reached:
         case Rung():
-            await _talk(call, waiting, reached)
+            await Conversation(call, _reach).begin(waiting, reached)
         case Answer():
-            await _serve_here(call, waiting, reached)
+            waiting.diverted(call.diversions)
+            leg = await waiting.answered_here()
+            call.outcome = Outcome.ANSWERED
+            call.exchange.answered(call)
+            call.reason = await Conversation(call, _reach).serve(leg, reached)
+        case PickUp():
+            _pick_up(call, waiting, reached)
         case Refuse():
             call.reason = reached.why
             call.log.info("refused with {status}: {why}", status=reached.status, why=reached.why)
+            if reached.tone is not None:
+                await waiting.hear(reached.tone, TONE)
             waiting.refuse(reached.status, reached.why)
 
 
-async def reach(call: Call, ring: Callable[[Ring], Awaitable[Rung]]) -> Rung | Answer | Refuse:
+def _pick_up(call: Call, waiting: Waiting, verdict: PickUp) -> None:
+    """Let who waits answer another call; its leg goes over there, and this call is over."""
+    other = call.exchange.calls.get(verdict.call_id)
+    why = "nobody is rung any more"
+    if other is not None and other.attempt is not None and isinstance(waiting, CallerWaits):
+        why = other.attempt.pick_up(waiting)
+    if why:
+        call.reason = why
+        waiting.refuse(480, why)
+        return
+    assert other is not None
+    call.outcome, call.status, call.reason = Outcome.ANSWERED, 200, f"picked up call {other.call_id}"
+    other.log.info("{who} picks up the call", who=call.caller.number)
+
+
+async def _reach(call: Call, waiting: Waiting) -> Rung | Answer | Refuse | PickUp:
+    return await reach(call, partial(_ring, call, waiting))
+
+
+async def reach(call: Call, ring: Callable[[Ring], Awaitable[Rung]]) -> Rung | Answer | Refuse | PickUp:
     """
     Ask the dial plan, ring whom it names, and ask it again when that fails, until somebody answers or nothing is left.
 
@@ -132,79 +185,71 @@ async def reach(call: Call, ring: Callable[[Ring], Awaitable[Rung]]) -> Rung | A
                 verdict = Refuse(rung.status, rung.why) if more is None else more
             case Divert():
                 verdict = await _divert(call, verdict)
-            case Answer() | Refuse():
+            case Answer() | Refuse() | PickUp():
                 return verdict
             case Pass():
                 raise AssertionError("routing never passes")
 
 
-async def rehearse(call: Call, outcome: Outcome | None) -> Call:
+async def rehearse(call: Call, outcome: Outcome | None) -> Verdict:
     """
-    Follow the verdicts without ringing anybody.
+    Follow the verdicts without ringing anybody; gives the one that it comes to.
 
     Args:
         call: Carries the trace afterwards.
         outcome: How each attempt is taken to end; None: the first `Ring` with somebody to ring is the end.
     """
+    rung: list[Ring] = []
 
     async def ring(verdict: Ring) -> Rung:
+        rung.append(verdict)
         if outcome is None and verdict.targets:
             return Rung(Outcome.ANSWERED, 200, "")
         return Rung(outcome or Outcome.UNREACHABLE, 480, "")
 
-    await reach(call, ring)
-    return call
+    reached = await reach(call, ring)
+    return rung[-1] if isinstance(reached, Rung) else reached
 
 
 async def _ring(call: Call, waiting: Waiting, verdict: Ring) -> Rung:
-    call.phase = Phase.RINGING
+    call.phase = Phase.RINGING if not call.answered_at else Phase.TALKING
+    if call.diversions:
+        waiting.diverted(call.diversions)
     seconds = verdict.timeout if verdict.timeout is not None else call.exchange.ring_timeout
     if call.ring_at_most is not None:
         seconds = min(seconds, call.ring_at_most)
-    return await Attempt(call, waiting).ring(verdict.targets, seconds, in_turn=verdict.in_turn)
-
-
-async def _talk(call: Call, waiting: Waiting, rung: Rung) -> None:
-    assert rung.winner is not None
-    winner = rung.winner
+    attempt = call.attempt = Attempt(call, waiting)
     try:
-        owes_ack = await waiting.answered(winner, rung.sdp)
-    except OfferAnswerError as error:
-        winner.hang_up(reason_value(488, "Not acceptable"))
-        call.reason = error.why
-        waiting.refuse(502, error.why)
-        return
-    call.exchange.answered(call)
-    bridge = Bridge(call, waiting.leg, winner)
-    bridge.begin(rung.held, owes_ack=owes_ack)
-    with call.exchange.time_limit(call, lambda: bridge.end("the longest time for a call was over", reason_value(408, "Time limit"))):
-        try:
-            call.reason = await bridge.done
-        except CancelledError:
-            bridge.abandon(call.reason)
-            raise
+        return await attempt.ring(verdict, seconds)
+    finally:
+        call.attempt = None
 
 
 async def _divert(call: Call, verdict: Divert) -> Verdict:
     exchange = call.exchange
-    call.hops += 1
-    if call.hops > MOST_HOPS:
-        return Refuse(480, f"diverted more than {MOST_HOPS} times")
-    diverter, call.called = call.called, verdict.to
-    call.rights = exchange.directory.get(diverter, call.rights)
+    diverter, to = verdict.by or call.called, verdict.to
+    impossible = _impossible(call, diverter, to)
+    if impossible:
+        call.trace.add(Step("diversion", "divert", to, Refuse(482, impossible), 0.0))
+        return Refuse(486 if call.outcome is Outcome.BUSY else 480, impossible)
+    redirection = call.redirection
+    if redirection is not None and to in redirection.numbers:
+        redirection.numbers.remove(to)
+        call.rights = redirection.peer
+    else:
+        call.rights = exchange.directory.get(diverter, call.rights)
+    call.called = to
+    call.ring_at_most = None
+    call.diversions = (*call.diversions, Diversion(diverter, to, verdict.because))
     if not call.explaining:
-        call.log.info("diverted from {diverter} to {to}, {because}", diverter=diverter, to=verdict.to, because=verdict.because)
-        exchange.tell("call_diverted", call, diverter, verdict.to, verdict.because)
+        call.log.info("diverted from {diverter} to {to}, {because}", diverter=diverter, to=to, because=verdict.because)
+        exchange.tell("call_diverted", call, diverter, to, verdict.because)
     return await exchange.routing.route(call)
 
 
-async def _serve_here(call: Call, waiting: Waiting, verdict: Answer) -> None:
-    leg = await waiting.answered_here()
-    call.outcome = Outcome.ANSWERED
-    call.exchange.answered(call)
-    served = Served(leg, verdict.application)
-    with call.exchange.time_limit(call, lambda: served.stop("the longest time for a call was over")):
-        try:
-            call.reason = await served.run()
-        finally:
-            leg.hang_up()
+def _impossible(call: Call, diverter: str, to: str) -> str:
+    """Why the call does not go on to ``to``; "" if it does."""
+    most = call.exchange.diverting.most_hops
+    if is_loop(call.caller, call.diversions, diverter, to):
+        return f"a loop: {to} has been asked for before, or calls itself"
+    return f"diverted more than {most} times" if call.hops + len(call.came_diverted) >= most else ""

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbx.sdp.description import Description, parse_description
-from pbx.sdp.offer_answer import OfferAnswerError
+from pbx.sdp.offer_answer import OfferAnswerError, State
+from pbx.sdp.settling import proposal, suits
 from pbx.sip.errors import ParseError
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ async def carry_offer(offerer: Leg, answerer: Leg, offer: Description) -> str:
         OfferAnswerError: No offer may be made to the answerer now.
         MediaUnavailable: The plane has no ports left.
     """
-    sent = offer
-    if relayed(offerer, answerer):
-        sent = await offerer.call.exchange.media.offer(offerer.end, answerer.end, offer)
+    sent = await offer_for(offerer, answerer, offer)
     answerer.negotiation.offer_sent(sent)
     return answerer.negotiation.stamp(sent)
 
@@ -53,17 +52,51 @@ async def carry_answer(answerer: Leg, offerer: Leg, answer: Description, *, reli
     Raises:
         OfferAnswerError: The answer does not fit the offer.
     """
-    sent = answer
-    if relayed(offerer, answerer):
-        sent = await offerer.call.exchange.media.answer(answerer.end, offerer.end, answer)
+    sent = await answer_for(answerer, offerer, answer)
     offerer.negotiation.answer_sent(sent, reliable=reliable)
     return offerer.negotiation.stamp(sent)
+
+
+async def answer_for(answerer: Leg, offerer: Leg, answer: Description) -> Description:
+    """What ``offerer``'s peer would get for an answer already noted at ``answerer``; nothing is noted at ``offerer``."""
+    if relayed(offerer, answerer):
+        answer = await offerer.call.exchange.media.answer(answerer.end, offerer.end, answer)
+    return offerer.negotiation.fit_answer(answer)
+
+
+async def news_for(leg: Leg, partner: Leg) -> Description | None:
+    """
+    What ``leg`` has to be offered to know what is true with its new ``partner``; None: it knows already.
+
+    Raises:
+        MediaUnavailable: The plane has no ports left.
+    """
+    known = partner.negotiation.remote
+    if known is None:
+        return None
+    wanted = await offer_for(partner, leg, known)
+    return None if suits(leg.negotiation.local, leg.negotiation.remote, wanted) else wanted
+
+
+def wish_of(leg: Leg) -> Description | None:
+    """What ``leg``'s peer would offer a new partner, by what it has said last."""
+    negotiation = leg.negotiation
+    if negotiation.remote is None:
+        return negotiation.offer
+    return proposal(negotiation.remote, negotiation.local if negotiation.state is State.AGREED_ON_OURS else None)
 
 
 def join(a: Leg, b: Leg) -> None:
     """Let media flow between two legs that have agreed on it."""
     if relayed(a, b):
         a.call.exchange.media.join(a.end, b.end)
+
+
+async def offer_for(offerer: Leg, answerer: Leg, offer: Description) -> Description:
+    """What ``answerer``'s peer would get for an offer of ``offerer``'s; nothing is noted at ``answerer``."""
+    if relayed(offerer, answerer):
+        offer = await offerer.call.exchange.media.offer(offerer.end, answerer.end, offer)
+    return answerer.negotiation.fit_offer(offer)
 
 
 def relayed(a: Leg, b: Leg) -> bool:

@@ -77,6 +77,7 @@ class Peer:
         login: How we answer its challenges; None: not at all.
         max_incoming: Calls at once that come from it; None: no limit of their own.
         max_outgoing: Calls at once that go to it; None: no limit of their own.
+        may_transfer: Whether it may have its partner talk to somebody else (REFER).
     """
 
     kind: Kind
@@ -99,6 +100,7 @@ class Peer:
     login: Login | None = None
     max_incoming: int | None = None
     max_outgoing: int | None = None
+    may_transfer: bool = True
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.name}"

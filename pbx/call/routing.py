@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, TimeoutError
 
 from pbx.call.stepping import within
-from pbx.call.verdict import Answer, Divert, Pass, Refuse, Ring, Step
+from pbx.call.verdict import Answer, Divert, Pass, PickUp, Refuse, Ring, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pbx.call.rewriting import Rewriting
     from pbx.call.verdict import Verdict
 
-_VERDICTS = (Pass, Ring, Divert, Answer, Refuse)
+_VERDICTS = (Pass, Ring, Divert, Answer, Refuse, PickUp)
 
 
 class Routing:
@@ -120,6 +120,7 @@ def _narrow(call: Call, verdict: Pass) -> None:
         call.talk_at_most = _smaller(call.talk_at_most, verdict.talk_at_most)
     if verdict.caller is not None:
         call.shown = verdict.caller
+        call.shown_name = call.caller.display if verdict.caller == call.caller.number else ""
 
 
 def _smaller(a: float | None, b: float) -> float:

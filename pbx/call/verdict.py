@@ -57,13 +57,16 @@ class Ring:
     Attributes:
         targets: Whom to ring; at least one.
         timeout: Seconds until it counts as no answer; None: ``[routing] ring_timeout``.
-        in_turn: One after another, in their order, instead of all together.
+        in_turn: One peer after another, in their order, instead of all together; the devices of one peer ring together.
+        group: Several parties, none of which speaks for the others: a 6xx of one does not end the attempt, and where one redirects,
+            that fork alone goes elsewhere.
         why: For the trace: why these and not others.
     """
 
     targets: tuple[Target, ...]
     timeout: float | None = None
     in_turn: bool = False
+    group: bool = False
     why: str = ""
 
 
@@ -74,11 +77,13 @@ class Divert:
 
     Attributes:
         to: The number, as the diverter would dial it.
-        because: One word for the trace and for Diversion: ``"busy"``, ``"night"``.
+        because: For the trace and for Diversion: ``"busy"``, ``"no answer"``, ``"night"`` (see `pbx.call.diversion.REASONS`).
+        by: Who diverts, where that is not the number asked for now: the one whose phone has named several places to go to.
     """
 
     to: str
     because: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +106,29 @@ class Refuse:
     Attributes:
         status: A SIP status of 400 to 699.
         why: For the trace and the log; it goes to the caller as a Reason text.
+        tone: Played to the caller for a moment before the status, as early media: a source such as `pbx.api.Tone`.
     """
 
     status: int
     why: str
+    tone: Any = None
 
 
-Verdict = Pass | Ring | Divert | Answer | Refuse
+@dataclass(frozen=True, slots=True)
+class PickUp:
+    """
+    The caller answers a call that rings somebody else.
+
+    Attributes:
+        call_id: The exchange's id of that call.
+        whose: The number that it rings, for the trace.
+    """
+
+    call_id: str
+    whose: str
+
+
+Verdict = Pass | Ring | Divert | Answer | Refuse | PickUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +199,5 @@ def in_words(verdict: Verdict) -> str:
             return f"answered by {type(verdict.application).__name__.lower()}"
         case Refuse():
             return f"refuse with {verdict.status}: {verdict.why}"
+        case PickUp():
+            return f"pick up the call that rings {verdict.whose}"

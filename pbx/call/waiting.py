@@ -2,7 +2,7 @@
 A leg that waits while somebody else is rung for it.
 
 Dialling serves such a leg without knowing why it waits: its INVITE has no answer yet, or it has been answered long ago
-and hears ringback (an originated call; later a transferred one).
+and hears ringback (an originated call, a transferred one).
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from pbx.call.early import EarlyChanges
 from pbx.call.leg import reason_value
-from pbx.call.media_path import carry_answer, carry_offer, join, read
+from pbx.call.media_path import answer_for, carry_offer, join, read, wish_of
+from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip.session_events import Asked, Closed, OfferAnswered, Offered, OfferRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
     from typing import Any
 
     from twisted.python.failure import Failure
 
+    from pbx.call.diversion import Diversion
     from pbx.call.leg import Leg
     from pbx.sdp.description import Description
     from pbx.sip.session_events import SessionEvent
@@ -35,10 +38,12 @@ class Waiting(ABC):
     Attributes:
         leg: The leg that waits.
         offer: What it offers to whoever is rung; None: the one who is rung makes the offer.
+        is_behind: Whether the leg may have been told something else than its partner has answered: then the bridge settles that.
     """
 
     leg: Leg
     offer: Description | None = None
+    is_behind = False
 
     def leg_event(self, leg: Leg, event: SessionEvent) -> None:
         """A leg that waits can give up; all else has to wait as well."""
@@ -62,6 +67,9 @@ class Waiting(ABC):
     def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:  # noqa: B027  # as above
         """Nobody listens yet."""
 
+    def partner(self, leg: Leg) -> None:  # noqa: B027  # as above
+        """Who waits is joined to nobody yet."""
+
     @property
     def offer_size(self) -> int:
         """Octets of the offer, about."""
@@ -76,11 +84,13 @@ class Waiting(ABC):
         """
         return None if self.offer is None else await carry_offer(self.leg, callee, self.offer)
 
+    def diverted(self, diversions: Sequence[Diversion]) -> None:  # noqa: B027  # most have no INVITE that could be told
+        """The call goes on to another number; ``diversions`` are all of them, the newest last."""
+
     @abstractmethod
     async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
         """The far end has said ``status``, perhaps with early media; ``reliable``: that is its answer, and no preview of it."""
 
-    @abstractmethod
     async def answered(self, callee: Leg, sdp: str | None) -> bool:
         """
         Join the leg to ``callee``, whose 2xx carried ``sdp``; None where it has answered our offer reliably before.
@@ -88,10 +98,19 @@ class Waiting(ABC):
         Returns:
             True when ``sdp`` was an offer, whose answer the leg still owes.
         """
+        await self.joined(callee, _answer_of(callee, sdp))
+        return False
+
+    @abstractmethod
+    async def joined(self, callee: Leg, answer: Description) -> None:
+        """Join the leg to ``callee``, which has answered its offer."""
 
     @abstractmethod
     async def answered_here(self) -> Leg:
         """The exchange itself answers, for an application. Gives the leg."""
+
+    async def hear(self, tone: Any, seconds: float) -> None:  # noqa: B027  # who has no early media hears nothing
+        """Play a tone before the refusal that follows."""
 
     @abstractmethod
     def refuse(self, status: int, why: str) -> None:
@@ -108,9 +127,10 @@ class CallerWaits(Waiting):
         self.offer = offer
         self._shown = 0  # the last provisional status
         self._early: Leg | None = None  # whose early media the caller hears
-        self._preview: str | None = None  # the answer the caller has seen with it
+        self._preview: tuple[Description, str] | None = None  # the answer that the caller has seen in a response that may be lost
         self._has_answer = False  # it went reliably, and is not to be repeated (RFC 6337 §2.2)
         self._changes = EarlyChanges()
+        self._diversions = 0  # those that the caller has been told of
 
     def leg_event(self, leg: Leg, event: SessionEvent) -> None:
         early = self._early
@@ -122,37 +142,56 @@ class CallerWaits(Waiting):
     async def callee_changes(self, callee: Leg, event: Offered | OfferAnswered | OfferRefused) -> None:
         await self._changed(callee, self.leg, event)
 
+    def diverted(self, diversions: Sequence[Diversion]) -> None:
+        """One 181 a hop, without a description, however the caller's provisional responses go."""
+        told, self._diversions = self._diversions, len(diversions)
+        exchange, leg = self.leg.call.exchange, self.leg
+        if not leg.peer.send_181:
+            return
+        for diversion in diversions[told:]:
+            self._shown = 181
+            leg.progress(181, None, exchange.call_info(diversion, leg.flow))
+
     async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
         # One early media at a time; when its phone has been given up, the next may be heard.
         if sdp is not None and self.offer is not None and (self._early in (None, callee) or self._early.owner is None):
             answer = read(sdp)
             callee.negotiation.answer_received(answer, reliable=reliable)
-            goes_reliably = self.leg.goes_reliably(sdp)
-            text = await carry_answer(callee, self.leg, answer, reliable=goes_reliably)
             self._early = callee
-            join(self.leg, callee)
-            if goes_reliably and not self._has_answer:
-                self._has_answer, self._shown = True, status
-                self.leg.progress(status, text)
+            if await self._shows_answer(callee, answer, status):
                 return
-            if self._preview is None and not self._has_answer:
-                self._preview = text
         elif status == self._shown:
             return
         # What the caller has seen of an answer is repeated octet for octet (RFC 3261 §13.2.1, RFC 6337 §2).
         self._shown = status
-        self.leg.progress(status, self._preview)
+        self.leg.progress(status, None if self._preview is None else self._preview[1])
 
     async def answered(self, callee: Leg, sdp: str | None) -> bool:
-        if self.offer is None:
-            description = read(sdp or "")
-            callee.negotiation.offer_received(description)
-            text = await carry_offer(callee, self.leg, description)
-        else:
-            text = await carry_answer(callee, self.leg, _answer_of(callee, sdp))
+        if self.offer is not None:
+            return await super().answered(callee, sdp)
+        description = read(sdp or "")
+        callee.negotiation.offer_received(description)
+        text = await carry_offer(callee, self.leg, description)
         join(self.leg, callee)
-        self.leg.accept(None if self._has_answer else self._preview or text)
-        return self.offer is None
+        self.leg.accept(text)
+        return True
+
+    async def joined(self, callee: Leg, answer: Description) -> None:
+        leg = self.leg
+        sent = await answer_for(callee, leg, answer)
+        self.is_behind = self._has_answer or self._preview is not None
+        text: str | None = None
+        if self._has_answer:
+            join(leg, callee)
+            if self.is_behind:
+                await self._changes.settle(leg, callee)
+        else:
+            if self._preview is not None:
+                sent, text = self._preview
+            leg.negotiation.answer_sent(sent)
+            text = text or leg.negotiation.stamp(sent)
+            join(leg, callee)
+        leg.accept(text)
 
     async def answered_here(self) -> Leg:
         leg = self.leg
@@ -166,8 +205,40 @@ class CallerWaits(Waiting):
         leg.accept(leg.negotiation.stamp(description))
         return leg
 
+    async def hear(self, tone: Any, seconds: float) -> None:
+        leg = self.leg
+        if self.offer is None or self._early is not None:
+            return
+        try:
+            answer = await leg.call.exchange.media.answer_here(leg.end, self.offer)
+        except OfferAnswerError:
+            return  # it cannot hear what we can play
+        text = leg.negotiation.stamp(answer)
+        leg.negotiation.answer_sent(answer, reliable=leg.goes_reliably(text))
+        leg.progress(183, text)
+        leg.end.play(tone)
+        await deferLater(leg.call.exchange.clock, seconds)
+
     def refuse(self, status: int, why: str) -> None:
         self.leg.refuse(status, why)
+
+    async def _shows_answer(self, callee: Leg, answer: Description, status: int) -> bool:
+        """Let the caller hear ``callee``; true when that has been told together with ``status``."""
+        leg = self.leg
+        sent = await answer_for(callee, leg, answer)
+        join(leg, callee)
+        if self._has_answer:
+            await self._changes.settle(leg, callee)
+        elif self._preview is None:
+            text = leg.negotiation.stamp(sent)
+            self._has_answer = leg.goes_reliably(text)
+            leg.negotiation.answer_sent(sent, reliable=self._has_answer)
+            if self._has_answer:
+                self._shown = status
+                leg.progress(status, text)
+                return True
+            self._preview = sent, text
+        return False
 
     async def _changed(self, leg: Leg, other: Leg, event: Offered | OfferAnswered | OfferRefused) -> None:
         match event:
@@ -188,24 +259,25 @@ class CallerWaits(Waiting):
 
 
 class AnsweredWaits(Waiting):
-    """A leg that has been answered and hears ringback: the first party of an originated call."""
+    """A leg that has been answered and hears ringback: the first party of an originated call, or one that is being transferred."""
+
+    is_behind = True
 
     def __init__(self, leg: Leg) -> None:
         self.leg = leg
         leg.owner = self
-        self.offer = leg.negotiation.remote
+        self.offer = wish_of(leg)
+        leg.end.play(leg.call.exchange.ringback)
 
     async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
         """It hears our ringback already."""
         if sdp is not None:
             callee.negotiation.answer_received(read(sdp), reliable=reliable)
 
-    async def answered(self, callee: Leg, sdp: str | None) -> bool:
-        description = _answer_of(callee, sdp)
-        await self.leg.call.exchange.media.answer(callee.end, self.leg.end, description)
+    async def joined(self, callee: Leg, answer: Description) -> None:
+        await answer_for(callee, self.leg, answer)
         await self.answered_here()
         join(self.leg, callee)
-        return False
 
     async def answered_here(self) -> Leg:
         self.leg.end.stop()
@@ -228,7 +300,7 @@ class NobodyWaits(Waiting):
         if sdp is not None:
             callee.negotiation.answer_received(read(sdp), reliable=reliable)
 
-    async def answered(self, callee: Leg, sdp: str | None) -> bool:
+    async def joined(self, callee: Leg, answer: Description) -> None:
         raise AssertionError("see became")
 
     async def answered_here(self) -> Leg:
@@ -239,10 +311,7 @@ class NobodyWaits(Waiting):
 
     async def became(self, callee: Leg, sdp: str | None) -> AnsweredWaits:
         """The first party has answered: from now on it waits for the second, with ringback."""
-        answer = _answer_of(callee, sdp)
-        media = callee.call.exchange.media
-        media.accept_here(callee.end, answer)
-        callee.end.play(callee.call.exchange.ringback)
+        callee.call.exchange.media.accept_here(callee.end, _answer_of(callee, sdp))
         return AnsweredWaits(callee)
 
 

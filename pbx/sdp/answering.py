@@ -80,7 +80,7 @@ def select_audio(
             continue
         events = _events(media)
         chosen = Media("audio", port, media.proto, [spoken, events] if events else [spoken])
-        chosen.lines.append(f"a=rtpmap:{spoken} {_plain(media.encoding(spoken))}")
+        chosen.lines.append(f"a=rtpmap:{spoken} {plain_encoding(media.encoding(spoken))}")
         if events:
             chosen.lines += _event_lines(events)
         chosen.lines += _closing_lines(port, rtcp_port, muxed=mux and media.rtcp_mux)
@@ -124,7 +124,8 @@ def agree(known: Description, offer: Description, told: Description | None) -> D
 
 def _common(ours: Media, theirs: Media) -> list[str]:
     """The formats that both have under the same number: the relay does not translate them."""
-    return [one for one in theirs.formats if one in ours.formats and _plain(ours.encoding(one)) == _plain(theirs.encoding(one))]
+    mine = {one: plain_encoding(ours.encoding(one)) for one in ours.formats}
+    return [one for one in theirs.formats if mine.get(one) == plain_encoding(theirs.encoding(one))]
 
 
 def _format_of(line: str) -> str:
@@ -166,7 +167,7 @@ def _session(address: str) -> Description:
     return Description(["v=0", f"o=pbx 0 0 IN {family(address)} {address}", "s=-", connection(address), "t=0 0"])
 
 
-def _plain(encoding: str) -> str:
+def plain_encoding(encoding: str) -> str:
     """``"pcmu/8000/1"`` is ``"PCMU/8000"``: names have no case, one channel is what is meant without a number (RFC 8866 §6.6)."""
     return encoding.removesuffix("/1").upper()
 
@@ -176,14 +177,14 @@ def _spoken(media: Media, names: frozenset[str]) -> str:
     if media.kind.lower() != "audio" or not media.port or media.proto.upper() not in _PLAIN_RTP:
         return ""
     for payload_type in media.formats:
-        if _plain(media.encoding(payload_type)).lower() in names:
+        if plain_encoding(media.encoding(payload_type)).lower() in names:
             return payload_type
     return ""
 
 
 def _events(media: Media) -> str:
     for payload_type in media.formats:
-        if _plain(media.encoding(payload_type)).lower() == EVENTS:
+        if plain_encoding(media.encoding(payload_type)).lower() == EVENTS:
             return payload_type
     return ""
 

@@ -43,21 +43,22 @@ if TYPE_CHECKING:
 SDP = "application/sdp"
 REFRESH_AGAIN = 10.0
 """Seconds until a refresh that was refused, for glare or whatever, is tried again."""
-METHODS = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, MESSAGE"
-EXTENSIONS = ("timer", "100rel")
+METHODS = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, MESSAGE, REFER"
+EXTENSIONS = ("timer", "100rel", "replaces", "norefersub")
 """Option tags that a request within a dialog may require of us (§8.2.2.3)."""
 _ALLOW = ("Allow", f"{METHODS}, PRACK")
-CAPABILITIES = build.lines(_ALLOW, ("Supported", "timer, 100rel"))
+_SUPPORTED = "timer, replaces, norefersub"
+CAPABILITIES = build.lines(_ALLOW, ("Supported", f"{_SUPPORTED}, 100rel"))
 """What we can do, in every INVITE and in every 2xx to one (§13.2.1, §13.3.1.4)."""
-WITHOUT_PRACK = build.lines(("Allow", METHODS), ("Supported", "timer"))
+WITHOUT_PRACK = build.lines(("Allow", METHODS), ("Supported", _SUPPORTED))
 """The same toward a peer with ``rel100 = "off"``."""
 INVITING = {
     # In an INVITE without an offer 100rel would allow an offer in a 1xx, whose answer nobody may have yet (RFC 3262 §5).
     ("off", False): WITHOUT_PRACK,
     ("off", True): WITHOUT_PRACK,
-    ("supported", False): build.lines(_ALLOW, ("Supported", "timer")),
+    ("supported", False): build.lines(_ALLOW, ("Supported", _SUPPORTED)),
     ("supported", True): CAPABILITIES,
-    ("required", False): build.lines(_ALLOW, ("Supported", "timer")),
+    ("required", False): build.lines(_ALLOW, ("Supported", _SUPPORTED)),
     ("required", True): CAPABILITIES + build.lines(("Require", "100rel")),
 }
 """The same in an INVITE that begins a session: by ``rel100`` of the peer, and whether there is an offer in it."""
@@ -258,7 +259,7 @@ class InviteSession:
             return self._offered(transaction, now)
         if method == "OPTIONS":
             return self._respond(transaction, 200, now, self._capabilities)
-        if method in ("INFO", "MESSAGE"):
+        if method in ("INFO", "MESSAGE", "REFER"):
             return self._tell(Asked(request, transaction))
         if method == "PRACK":
             return self._pracked(transaction, now)
@@ -556,7 +557,7 @@ class _Question:
             if again is not None:
                 return again[1]
         effects = self._session._tell(Replied(self._token, response.status, response))
-        if response.status in (408, 481):
+        if response.status in (408, 481) and transaction.request.method != "NOTIFY":  # that ends the subscription alone (RFC 5057 §5.1)
             effects += self._session._refuse_pending(now) + self._session._close(End.GONE)
         return effects
 

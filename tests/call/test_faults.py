@@ -19,6 +19,9 @@ class Broken:
     def leg_digit(self, leg: Leg, digit: str, duration: float) -> None:
         raise ZeroDivisionError
 
+    def partner(self, leg: Leg) -> None:
+        """Nobody's."""
+
 
 class FaultTests(FlowTests):
     """A fault of ours in a call that is under way."""

@@ -154,7 +154,8 @@ class RoutingTests(FlowTests):
     def test_divert(self) -> None:
         """The new number is routed anew, and the callee is rung for it."""
         self.assertEqual(
-            self.statuses(router("d", lambda call, pbx: Divert("101", "test") if call.called == "500" else Pass()), number="500"), [180]
+            self.statuses(router("d", lambda call, pbx: Divert("101", "test") if call.called == "500" else Pass()), number="500"),
+            [181, 180],
         )
         self.bob.incoming[0].answer()
         self.world.run(0.5)
@@ -169,19 +170,27 @@ class RoutingTests(FlowTests):
 
         def again(call: Call, pbx: IPbx) -> Verdict:
             hops.append(call.hops)
-            return Divert("500", "again")
+            return Divert(f"50{call.hops + 1}", "again")
 
         self.assertEqual(self.statuses(router("d", again), number="500"), [480])
         self.assertEqual(hops, [0, 1, 2, 3, 4, 5])
+
+    def test_number_that_diverts_to_itself(self) -> None:
+        """A loop ends the call at once, and the trace says 482 (REFERENCE §1)."""
+        self.assertEqual(self.statuses(router("d", lambda call, pbx: Divert("500", "again")), number="500"), [480])
+        self.world.run(0.5)
+        self.assertIn("refuse with 482", self.last_record().trace[-1]["why"])
 
     def test_five_diversions(self) -> None:
         """Five are allowed."""
         self.assertEqual(
             self.statuses(
-                router("d", lambda call, pbx: Divert("101" if call.hops == 4 else "500", "again") if call.called == "500" else Pass()),
+                router(
+                    "d", lambda call, pbx: Divert("101" if call.hops == 4 else f"5{call.hops}", "x") if call.called[0] == "5" else Pass()
+                ),
                 number="500",
             ),
-            [180],
+            [181, 181, 181, 181, 181, 180],
         )
 
     def test_empty_ring(self) -> None:
@@ -217,7 +226,7 @@ class RoutingTests(FlowTests):
         self.world.run(0.5)
         carol.incoming[0].answer()
         self.world.run(0.5)
-        self.assertEqual((call.statuses, call.state), ([180, 200], "talking"))
+        self.assertEqual((call.statuses, call.state), ([181, 180, 200], "talking"))
 
     def test_given_up_after_a_failure(self) -> None:
         """The caller gives up while the second attempt rings: the record says cancelled, not how the first one ended."""
@@ -242,7 +251,7 @@ class RoutingTests(FlowTests):
     def test_overflow_of_offline(self) -> None:
         """Also when nobody was registered."""
         plugin = overflow("off", lambda call: Divert("101", "offline") if call.called == "102" else Pass())
-        self.assertEqual(self.statuses(plugin, number="102"), [180])
+        self.assertEqual(self.statuses(plugin, number="102"), [181, 180])
 
     def test_overflow_without_more(self) -> None:
         """Nobody has more: the best of the failures, never 404."""
@@ -262,7 +271,7 @@ class RoutingTests(FlowTests):
         bob.refuses_with = 486
         call = alice.dial("101")
         self.world.run(0.5)
-        self.assertEqual((call.statuses, self.last_record().outcome), ([480], "unreachable"))
+        self.assertEqual((call.statuses, self.last_record().outcome), ([181, 480], "unreachable"))
         asked = [step["verdict"] for step in self.last_record().trace if (step["question"], step["router"]) == ("overflow", plugin.name)]
         self.assertEqual(asked, ["divert", "pass"])
 
@@ -320,10 +329,10 @@ class ExplainTests(FlowTests):
 
     def test_with_an_outcome(self) -> None:
         """With an outcome each attempt ends so, and the overflows are asked."""
-        plugin = overflow("busy", lambda call: Divert("100", "busy") if call.called == "101" else Pass())
+        plugin = overflow("busy", lambda call: Divert("102", "busy") if call.called == "101" else Pass())
         steps = self.explained("101", Outcome.BUSY, plugin)
-        self.assertIn("busy: 101 (busy): divert to 100, because busy", steps)
-        self.assertIn("busy: 100 (busy): pass", steps)
+        self.assertIn("busy: 101 (busy): divert to 102, because busy", steps)
+        self.assertIn("busy: 102 (busy): pass", steps)
 
 
 class ApplicationTests(FlowTests):

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from pbx.call.call import Call
+from pbx.call.diversion import Diversion
 from pbx.call.peer import Caller, Kind, Peer, Target
 from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring, Step
 from pbx.explain import explained
@@ -27,7 +28,8 @@ class ExplainedTests(SynchronousTestCase):
             if step.outcome is not None:
                 call.outcome = step.outcome
             if isinstance(step.verdict, Divert):
-                call.called, call.hops = step.verdict.to, call.hops + 1
+                call.diversions = (*call.diversions, Diversion(step.called, step.verdict.to, step.verdict.because))
+                call.called = step.verdict.to
         return call
 
     def lines(self, call: Call, *, rehearsed: bool = True) -> list[str]:
@@ -82,9 +84,13 @@ class ExplainedTests(SynchronousTestCase):
         self.assertIn("is answered in the exchange, by world", self.lines(self.call(self.step("x", Answer(World()))))[-1])
 
     def test_loop(self) -> None:
-        """Too many diversions end it."""
-        steps = [self.step("x", Divert("101", "always")) for _ in range(6)]
-        self.assertEqual(self.lines(self.call(*steps))[-1], "Diverted more than 5 times: the caller hears 480.")
+        """A loop of diversions ends it: 482 inside, and the caller hears 480, or 486 from one that was busy."""
+        loop = Step("diversion", "divert", "101", Refuse(482, "a loop"), 0.0)
+        lines = self.lines(self.call(self.step("x", Divert("101", "always")), loop))
+        self.assertIn("refuses with 482: a loop", lines[-2])
+        self.assertEqual(lines[-1], "The call goes no further: the caller hears 480.")
+        lines = self.lines(self.call(self.step("x", Divert("101", "busy"), outcome=Outcome.BUSY), loop))
+        self.assertEqual(lines[-1], "The call goes no further: the caller hears 486.")
 
     def test_live_call(self) -> None:
         """Of a real call only what has happened is told."""

@@ -1,0 +1,211 @@
+"""
+A conversation: two legs joined, until one hangs up or is transferred, and then whoever is joined next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError
+
+from pbx.call.application import Served
+from pbx.call.bridge import Bridge
+from pbx.call.dialing import Rung
+from pbx.call.leg import reason_value
+from pbx.call.media_path import join
+from pbx.call.peer import Kind
+from pbx.call.takeover import NotTaken, joined_by_picker, take_over
+from pbx.call.transfer import Transfer
+from pbx.call.verdict import Answer, Divert, Refuse, Step
+from pbx.call.waiting import AnsweredWaits
+from pbx.sdp.offer_answer import OfferAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pbx.call.call import Call
+    from pbx.call.leg import Leg
+    from pbx.call.verdict import PickUp
+    from pbx.call.waiting import Waiting
+
+_TOO_LONG = "the longest time for a call was over"
+
+
+class TransfereeWaits(AnsweredWaits):
+    """Who is being transferred: hears ringback, and the referrer is told how far it is."""
+
+    def __init__(self, transfer: Transfer) -> None:
+        super().__init__(transfer.transferee)
+        self._transfer = transfer
+
+    async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
+        self._transfer.tell(status)
+        await super().ringing(callee, status, sdp, reliable=reliable)
+
+    def refuse(self, status: int, why: str) -> None:
+        """It goes back to where it was."""
+
+
+class Conversation:
+    """What follows once a call has been answered. ``reach`` asks the dial plan and rings for a leg that waits (`pbx.call.life`)."""
+
+    def __init__(self, call: Call, reach: Callable[[Call, Waiting], Awaitable[Rung | Answer | Refuse | PickUp]]) -> None:
+        self._call = call
+        self._reach = reach
+        self._bridge: Bridge | None = None
+
+    async def begin(self, waiting: Waiting, rung: Rung) -> None:
+        """Join who waits to who has answered, and stay until it is over; refused where the two cannot be joined."""
+        call, winner = self._call, rung.winner
+        assert winner is not None
+        try:
+            owes_ack = await self._join(waiting, winner, rung)
+        except OfferAnswerError as error:
+            call.reason = error.why
+            waiting.refuse(502, error.why)
+            return
+        call.exchange.answered(call)
+        await self.go_on(waiting, winner, rung, owes_ack=owes_ack)
+
+    async def go_on(self, waiting: Waiting, winner: Leg, rung: Rung | None = None, *, owes_ack: bool) -> None:
+        """Stay with two legs that have been joined until it is over."""
+        call = self._call
+        with call.exchange.time_limit(call, self._time_is_up):
+            over = await self._bridged(waiting.leg, winner, rung, owes_ack=owes_ack, is_behind=waiting.is_behind)
+            while isinstance(over, Transfer):
+                over = await self._transferred(over)
+        call.reason = over
+
+    async def _join(self, waiting: Waiting, winner: Leg, rung: Rung) -> bool:
+        """
+        Join them; true when ``winner`` still waits for an answer.
+
+        Raises:
+            OfferAnswerError: They cannot be joined; ``winner`` has been hung up.
+        """
+        try:
+            if rung.picked_up is not None:
+                await joined_by_picker(waiting, winner, rung.picked_up)
+                return False
+            return await waiting.answered(winner, rung.sdp)
+        except OfferAnswerError:
+            winner.hang_up(reason_value(488, "Not acceptable"))
+            raise
+
+    async def _bridged(
+        self, a: Leg, b: Leg, rung: Rung | None = None, *, owes_ack: bool = False, is_behind: bool = False
+    ) -> str | Transfer:
+        """Bridge the two until it is over; gives the reason, or the transfer that one of them wants."""
+        call = self._call
+        bridge = self._bridge = Bridge(call, a, b)
+        bridge.begin(rung.held if rung is not None else (), owes_ack=owes_ack, is_behind=is_behind)
+        try:
+            return await bridge.done
+        except CancelledError:
+            bridge.abandon(call.reason)
+            raise
+        finally:
+            self._bridge = None
+
+    def _time_is_up(self) -> None:
+        if self._bridge is not None:
+            self._bridge.end(_TOO_LONG, reason_value(408, "Time limit"))
+        else:
+            self._call.hang_up(_TOO_LONG)
+
+    # Transfers
+
+    async def _transferred(self, transfer: Transfer) -> str | Transfer:
+        call, leg = self._call, transfer.transferee
+        before = call.called
+        call.exchange.media.part(leg.end)
+        waiting = TransfereeWaits(transfer)
+        call.trace.add(Step(str(transfer.referrer.peer), "transfer", before, Divert(transfer.number, "transfer"), 0.0))
+        call.log.info("{who} transfers {whom} to {to}", who=str(transfer.referrer.peer), whom=str(leg.peer), to=transfer.number)
+        failed = await (self._attended(transfer, waiting) if transfer.far is not None else self._blind(transfer, waiting))
+        if not isinstance(failed, Refuse):
+            return failed
+        call.log.info("the transfer fails with {status}: {why}", status=failed.status, why=failed.why)
+        call.called = before
+        transfer.finish(failed.status)
+        return await self._returned(transfer)
+
+    async def _blind(self, transfer: Transfer, waiting: TransfereeWaits) -> str | Transfer | Refuse:
+        call = self._call
+        if transfer.consulted is not None:
+            transfer.consulted.call.hang_up("its caller has had another call transferred to where it rings")
+        self._aim(transfer.number, transfer.referrer, transfer.transferee)
+        call.referred_by = transfer.referred_by
+        reached = await self._reach(call, waiting)
+        match reached:
+            case Rung():
+                assert reached.winner is not None
+                try:
+                    owes_ack = await self._join(waiting, reached.winner, reached)
+                except OfferAnswerError as error:
+                    return Refuse(488, error.why)
+                transfer.finish(200)
+                return await self._bridged(waiting.leg, reached.winner, reached, owes_ack=owes_ack, is_behind=True)
+            case Answer():
+                await waiting.answered_here()
+                transfer.finish(200)
+                return await self.serve(waiting.leg, reached)
+            case Refuse():
+                return reached
+        return Refuse(480, "a transferred call picks nothing up")
+
+    async def _attended(self, transfer: Transfer, waiting: TransfereeWaits) -> str | Transfer | Refuse:
+        assert transfer.far is not None
+        try:
+            owes_ack = await take_over(self._call, waiting, transfer.far, f"transferred by {transfer.referrer.peer}")
+        except NotTaken as error:
+            return Refuse(error.status, error.why)
+        self._call.called = transfer.number
+        transfer.finish(200)
+        return await self._bridged(waiting.leg, transfer.far, owes_ack=owes_ack, is_behind=True)
+
+    async def _returned(self, transfer: Transfer) -> str | Transfer:
+        """A transfer has failed: both talk again; a referrer that has hung up is rung."""
+        call, leg, referrer = self._call, transfer.transferee, transfer.referrer
+        if not transfer.gone:
+            leg.end.stop()
+            join(leg, referrer)
+            first, second = sorted((leg, referrer), key=call.legs.index)
+            return await self._bridged(first, second)
+        if referrer.peer.kind is not Kind.EXTENSION:
+            leg.hang_up(reason_value(480, "Transfer failed"))
+            return f"{referrer.peer} was gone when its transfer failed"
+        waiting = AnsweredWaits(leg)
+        self._aim(referrer.peer.name, referrer, leg)
+        reached = await self._reach(call, waiting)
+        if isinstance(reached, Rung) and reached.winner is not None:
+            try:
+                owes_ack = await self._join(waiting, reached.winner, reached)
+            except OfferAnswerError as error:
+                waiting.refuse(488, error.why)
+                return error.why
+            return await self._bridged(leg, reached.winner, reached, owes_ack=owes_ack, is_behind=True)
+        waiting.refuse(480, "Transfer failed")
+        return f"{referrer.peer} was gone when its transfer failed, and cannot be had"
+
+    def _aim(self, number: str, referrer: Leg, transferee: Leg) -> None:
+        """The call goes on to ``number``, with the rights of ``referrer``, and it is ``transferee`` who calls."""
+        call = self._call
+        call.called, call.outcome, call.response = number, None, 0
+        call.rights = referrer.peer
+        call.diversions, call.ring_at_most, call.redirection = (), None, None
+        if transferee.uri:
+            call.shown, call.shown_name = transferee.number, transferee.peer.display
+        else:
+            call.shown, call.shown_name = call.caller.number, call.caller.display
+
+    # Applications
+
+    async def serve(self, leg: Leg, verdict: Answer) -> str:
+        """Let an application serve the leg, which has been answered; gives the reason of the end."""
+        served = Served(leg, verdict.application)
+        with self._call.exchange.time_limit(self._call, lambda: served.stop(_TOO_LONG)):
+            try:
+                return await served.run()
+            finally:
+                leg.hang_up()
