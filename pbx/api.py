@@ -7,11 +7,12 @@ What is not named here may change from one release to the next.
 from pbx.call.arrival import Arrival
 from pbx.call.call import Call
 from pbx.call.dial_plan import Carrier
+from pbx.call.diversion import Diverting
 from pbx.call.identity import asserted
 from pbx.call.leg import Leg
 from pbx.call.peer import Caller, Challenge, Kind, Login, NextHop, Peer, Target
 from pbx.call.record import Record
-from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring, Verdict
+from pbx.call.verdict import Answer, Divert, Outcome, Pass, PickUp, Refuse, Ring, Verdict
 from pbx.carrier_settings import CarrierSettings, carrier_target
 from pbx.interfaces import (
     IApplication,
@@ -26,7 +27,7 @@ from pbx.interfaces import (
     IShellCommands,
     IStore,
 )
-from pbx.media.tones import Tone
+from pbx.media.tones import CONGESTION, Tone
 from pbx.plugin import Plugin
 from pbx.settings import Settings, setting
 from pbx.sip.digest import Ha1s, ha1s
@@ -34,9 +35,9 @@ from pbx.sip.registration_events import Account, Registered, RegistrationFailed
 from pbx.sip.uri import SipUri, TelUri, number_of, parse_uri
 
 __all__ = [
-    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert", "Ha1s", "IApplication",
+    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "CONGESTION", "Divert", "Diverting", "Ha1s", "IApplication",
     "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow", "IPbx", "IRegistrationPolicy",
-    "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Outcome", "Pass", "Peer", "Plugin", "Record", "Refuse", "Registered",
+    "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Outcome", "Pass", "Peer", "PickUp", "Plugin", "Record", "Refuse", "Registered",
     "RegistrationFailed", "Ring", "Settings", "SipUri", "Target", "TelUri", "Tone", "Verdict", "asserted", "carrier_target", "ha1s",
     "number_of", "parse_uri", "setting",
 ]  # fmt: skip

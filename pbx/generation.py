@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 
+from pbx.call.diversion import Diverting
 from pbx.call.exchange import Services
 from pbx.config import ConfigurationError
 from pbx.discovery import verify
@@ -154,6 +155,7 @@ class Generation:
         exchange.directory.clear()
         exchange.directory.update(self.peers)
         exchange.dial_plan.use(self.carriers)
+        exchange.diverting = next((handle.diverting for handle in self.handles.values() if handle.diverting is not None), Diverting())
         exchange.use(self.services())
 
     def _providing(self, interface: Any) -> list[tuple[str, Any]]:

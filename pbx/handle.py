@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.endpoints import serverFromString
 from zope.interface import implementer
 
+from pbx.call.peer import Kind, Peer
 from pbx.interfaces import ILocationService, IPbx, IStore
 from pbx.log import Log
 
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 
     from pbx.call.call import Call
     from pbx.call.dial_plan import Carrier, DialPlan
+    from pbx.call.diversion import Diverting
     from pbx.call.exchange import Exchange
-    from pbx.call.peer import Peer
     from pbx.call.probing import Prober
     from pbx.call.user_agent import UserAgent
+    from pbx.call.verdict import Verdict
     from pbx.service import SecretKeeper
     from pbx.settings import Settings
 
@@ -68,6 +71,8 @@ class Handle:
         self.spared: list[Callable[[str], bool]] = []
         """Say of an address whether it is never banned."""
         self.warnings: Mapping[str, str] = exchange.warnings
+        self.diverting: Diverting | None = None
+        """How the plugin wants diversions to be told."""
         self.state_folder = state_folder
         self.show = show
         self.peers: dict[str, Peer] = {}
@@ -80,6 +85,15 @@ class Handle:
 
     def local_time(self) -> time:
         return datetime.fromtimestamp(self._exchange.wall()).astimezone().time()
+
+    def divert_as(self, diverting: Diverting) -> None:
+        self.diverting = diverting
+
+    def rehearse(self, called: str, *, caller: str = "", level: int | None = None) -> Deferred[Verdict]:
+        peer = self._exchange.directory.get(caller) or Peer(Kind.EXTENSION, caller, level=None)
+        if level is not None:
+            peer = replace(peer, level=level)
+        return self._exchange.sound_out(called, peer)
 
     def originate(self, first: str, second: str, caller: str | None = None) -> Call:
         return self._exchange.originate(first, second, caller)

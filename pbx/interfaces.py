@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pbx.call.arrival import Arrival
     from pbx.call.call import Call
     from pbx.call.dial_plan import Carrier
+    from pbx.call.diversion import Diverting
     from pbx.call.leg import Leg
     from pbx.call.peer import Caller, Challenge, Peer, Target
     from pbx.call.record import Record
@@ -239,6 +240,19 @@ class IPbx(Interface):
 
     def local_time() -> Any:
         """The wall clock's time of day, a ``datetime.time``, in local time."""
+
+    def divert_as(diverting: Diverting) -> None:
+        """Say how diversions are told, and how many there may be; in force with this generation of plugins."""
+
+    def rehearse(called: str, *, caller: str = "", level: int | None = None) -> Deferred[Verdict]:
+        """
+        Say what the dial plan comes to, without ringing anybody.
+
+        Args:
+            called: The number, as dialled.
+            caller: The extension that dials it; its rights count. "": nobody's, but for ``level``.
+            level: The call level of who dials it, in place of the extension's own; None with no caller: local numbers only.
+        """
 
     def originate(first: str, second: str, caller: str | None = None) -> Any:
         """Ring ``first``; when it answers, ring ``second`` and join them. Returns the `Call`."""

@@ -297,6 +297,9 @@ class Bridge:
         if request.method == "REFER":
             self._run(self._referred(leg, event))
             return
+        if request.method == "NOTIFY":
+            leg.reply(event.transaction, 481)  # we have subscribed to nothing (RFC 6665 §4.1.3)
+            return
         pairs = [(name, value) for name in _CARRIED if (value := request.first(name.lower())) is not None]
         token = (leg, event.transaction)
         self.partner(leg).ask(request.method, token, build.lines(*pairs), request.body, request.first("content-type") or "")

@@ -259,7 +259,7 @@ class InviteSession:
             return self._offered(transaction, now)
         if method == "OPTIONS":
             return self._respond(transaction, 200, now, self._capabilities)
-        if method in ("INFO", "MESSAGE", "REFER"):
+        if method in ("INFO", "MESSAGE", "REFER", "NOTIFY"):
             return self._tell(Asked(request, transaction))
         if method == "PRACK":
             return self._pracked(transaction, now)

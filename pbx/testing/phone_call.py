@@ -189,9 +189,22 @@ class PhoneCall:
         """Send INFO; `replies` tells how it went."""
         self.ask("INFO", body, content_type)
 
-    def ask(self, method: str, body: bytes = b"", content_type: str = "") -> None:
-        """Send any other request within the dialog; `replies` tells how it went."""
-        self._do(self.session.ask(method, method, self._now, body=body, content_type=content_type))
+    def ask(self, method: str, body: bytes = b"", content_type: str = "", extra: str = "") -> None:
+        """Send any other request within the dialog, with ``extra`` header lines; `replies` tells how it went."""
+        self._do(self.session.ask(method, method, self._now, extra, body, content_type))
+
+    def refer(self, number: str, *, extra: str = "") -> None:
+        """Have the far end talk to ``number`` (a blind transfer); `replies` and `told` say what becomes of it."""
+        self.ask("REFER", extra=f"Refer-To: <sip:{number.replace('#', '%23')}@{self.phone.uri}>\r\n{extra}")
+
+    def refer_to_call(self, other: PhoneCall) -> None:
+        """Have the far end talk to the one at the far end of ``other``, a call of the same phone (an attended transfer, RFC 5589 §7)."""
+        dialog = other.session.dialog
+        assert dialog is not None, "the other call has no dialog yet"
+        replaces = f"{dialog.call_id};to-tag={dialog.remote_tag};from-tag={dialog.local_tag}"
+        escaped = replaces.replace(";", "%3B").replace("=", "%3D").replace("@", "%40")
+        target = other._target.removeprefix("sip:") or f"x@{self.phone.uri}"
+        self.ask("REFER", extra=f"Refer-To: <sip:{target}?Replaces={escaped}>\r\n")
 
     def say(self, count: int = 1, payload: bytes = b"\xff" * 160, payload_type: int = 0) -> None:
         """Send RTP to where the far end wants its audio."""
@@ -240,6 +253,12 @@ class PhoneCall:
     def replies(self) -> list[int]:
         """The statuses of the answers to `ask`, in order."""
         return [event.status for event in self.events if isinstance(event, Replied)]
+
+    @property
+    def told(self) -> list[str]:
+        """What it has been told of the transfers that it asked for, a status line each (RFC 3515 §2.4.5)."""
+        asked = [event.request for event in self.events if isinstance(event, Asked) and event.request.method == "NOTIFY"]
+        return [request.body.decode().strip() for request in asked]
 
     @property
     def refused_offers(self) -> list[int]:
