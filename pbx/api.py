@@ -27,17 +27,18 @@ from pbx.interfaces import (
     IShellCommands,
     IStore,
 )
-from pbx.media.tones import CONGESTION, Tone
+from pbx.media.tones import CONFIRMATION, CONGESTION, Tone
 from pbx.plugin import Plugin
 from pbx.settings import Settings, setting
 from pbx.sip.digest import Ha1s, ha1s
 from pbx.sip.registration_events import Account, Registered, RegistrationFailed
 from pbx.sip.uri import SipUri, TelUri, number_of, parse_uri
+from pbx.store.errors import StoreError
 
 __all__ = [
-    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "CONGESTION", "Divert", "Diverting", "Ha1s", "IApplication",
-    "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow", "IPbx", "IRegistrationPolicy",
-    "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Outcome", "Pass", "Peer", "PickUp", "Plugin", "Record", "Refuse", "Registered",
-    "RegistrationFailed", "Ring", "Settings", "SipUri", "Target", "TelUri", "Tone", "Verdict", "asserted", "carrier_target", "ha1s",
-    "number_of", "parse_uri", "setting",
+    "CONFIRMATION", "CONGESTION", "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert",
+    "Diverting", "Ha1s", "IApplication", "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow",
+    "IPbx", "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Outcome", "Pass", "Peer", "PickUp",
+    "Plugin", "Record", "Refuse", "Registered", "RegistrationFailed", "Ring", "Settings", "SipUri", "StoreError", "Target", "TelUri",
+    "Tone", "Verdict", "asserted", "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
 ]  # fmt: skip

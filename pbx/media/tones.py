@@ -107,5 +107,8 @@ BUSY = Tone((450.0,), (0.35, 0.35))
 CONGESTION = Tone((450.0,), (0.7, 0.7))
 """No way through."""
 
+CONFIRMATION = Tone((450.0,), (0.1, 0.1))
+"""What was asked for has been done."""
+
 A440 = Tone((440.0,))
 """440 Hz without end: to try a line."""
