@@ -34,6 +34,7 @@ _ALL: dict[str, tuple[Callable[[Stand], list[Figure]], bool]] = {
     "calls": (_one(lambda stand: calls.cpu_per_call(stand, 100, 2.2)), True),
     "calls50": (_one(lambda stand: calls.cpu_per_call(stand, 50, None)), True),
     "line": (_one(calls.cpu_over_a_line), True),
+    "forward": (_one(calls.cpu_forwarded), True),
     "syscalls": (lambda stand: [system_calls.system_calls(stand, rate) for rate in (100, 20)], True),
     "order": (_one(calls.back_to_back), False),
     "register": (_one(calls.cpu_per_registration), True),

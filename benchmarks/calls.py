@@ -32,6 +32,14 @@ def cpu_over_a_line(stand: Stand, rate: int = 100) -> Figure:
     return _compared(stand, figure, stand.exchange_with_line(), stand.exchange(), stand.load(rate, stand.effort.seconds))
 
 
+def cpu_forwarded(stand: Stand, rate: int = 100) -> Figure:
+    """CPU of a call whose first callee is busy and that is forwarded, with 181, to another, against a plain call."""
+    figure = Figure("forward_cpu", f"CPU a forwarded call, {rate}/s", "ms", against="a plain call", gate=1.6)
+    plain = stand.load(rate, stand.effort.seconds)
+    forwarded = stand.load(rate, stand.effort.seconds, caller=HERE / "uac_forwarded.xml", callee=HERE / "uas_busy_or_not.xml")
+    return _compared(stand, figure, stand.exchange_that_forwards(), stand.exchange(), forwarded, plain)
+
+
 def back_to_back(stand: Stand, rate: int = 100) -> Figure:
     """
     Calls whose 180 and 200 leave the callee in one breath; the caller insists on getting both, in that order.
@@ -52,12 +60,14 @@ def back_to_back(stand: Stand, rate: int = 100) -> Figure:
     return figure
 
 
-def _compared(stand: Stand, figure: Figure, ours: Server, reference: Server, load: Load) -> Figure:
+def _compared(stand: Stand, figure: Figure, ours: Server, reference: Server, load: Load, load_of_reference: Load | None = None) -> Figure:
     commands: dict[str, None] = dict.fromkeys(stand.command_lines(ours, reference))
-    for server in (ours, reference):
-        stand.run(server, replace(load, count=max(int(load.rate * stand.effort.warm), 1))).wait(tolerated=1.0)
+    loads = {ours: load, reference: load_of_reference or load}
+    for server, own in loads.items():
+        stand.run(server, replace(own, count=max(int(own.rate * stand.effort.warm), 1))).wait(tolerated=1.0)
 
     def one(server: Server) -> float:
+        load = loads[server]
         spent = Spent(server)
         run = stand.run(server, load)
         commands[run.command_line] = None

@@ -16,7 +16,7 @@ from benchmarks.servers import CALLEE, CALLER, NETWORK, SERVER, Server
 from benchmarks.sipp import CALLEE_PORT, NUMBER, PASSWORD, USERS, Load, Run
 from benchmarks.tools import HERE, Tools, twistd
 
-EXCHANGE_PORT, DIGEST_PORT, NUMBERS_PORT, FLOOR_PORT, LINE_PORT = 15060, 15061, 15062, 15063, 15064
+EXCHANGE_PORT, DIGEST_PORT, NUMBERS_PORT, FLOOR_PORT, LINE_PORT, FORWARD_PORT = 15060, 15061, 15062, 15063, 15064, 15065
 NUMBERS = 600
 """Numbers of the configuration for many calls at once: ``1000000001`` and so on, as the harness's caller dials them."""
 
@@ -79,6 +79,10 @@ class Stand:
     def exchange_with_line(self) -> Server:
         """The exchange of ``bench.toml``, whose callee is reached over an outside line."""
         return self._shared("exchange-line", lambda: self._pbx("exchange-line", line_configuration(), LINE_PORT))
+
+    def exchange_that_forwards(self) -> Server:
+        """The exchange of ``bench.toml``, whose callee has its calls go to another number while it is busy."""
+        return self._shared("exchange-forward", lambda: self._pbx("exchange-forward", forwarding_configuration(), FORWARD_PORT))
 
     def floor(self) -> Server:
         """The reference: the least that a Twisted B2BUA can cost."""
@@ -156,6 +160,12 @@ def line_configuration() -> str:
     head, _, _ = configuration().replace(str(EXCHANGE_PORT), str(LINE_PORT)).replace("15022", "15025").partition("# The callee.")
     line = f'registrar = "{CALLEE}:{CALLEE_PORT}"\ntransport = "udp"\nuser = "house"\nregister = false\nprefixes = ["1"]\n'
     return f"{head}\n[lines.bench]\n{line}"
+
+
+def forwarding_configuration() -> str:
+    """``bench.toml`` with a second callee, to which the calls of the first go while that is busy."""
+    text = configuration().replace(str(EXCHANGE_PORT), str(FORWARD_PORT)).replace("15022", "15026")
+    return f'{text}forward_busy = "1001"\n\n[extensions.1001]\ncontact = "sip:1001@{CALLEE}:{CALLEE_PORT}"\n'
 
 
 def digest_configuration() -> str:

@@ -179,11 +179,12 @@ class Forwarding(Service):
 
     async def _known(self, number: str) -> Forwards | None:
         """The forwards of an extension; right after the start that may take a moment."""
-        if self._loading is not None:
+        forwards = self._forwards.get(number)
+        if forwards is not None and self._loading is not None:
             loaded: Deferred[None] = Deferred()
             self._loading.append(loaded)
             await loaded
-        return self._forwards.get(number)
+        return forwards
 
     async def change(self, number: str, kind: str, value: str | bool) -> bool:
         """Put a change into force once it is on disk; False: it could not be written, and nothing has changed."""

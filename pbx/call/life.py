@@ -185,6 +185,11 @@ async def reach(call: Call, ring: Callable[[Ring], Awaitable[Rung]]) -> Rung | A
                 verdict = Refuse(rung.status, rung.why) if more is None else more
             case Divert():
                 verdict = await _divert(call, verdict)
+            case Refuse() if call.redirection is not None and call.redirection.numbers:
+                call.outcome, call.response = Outcome.REJECTED, 0
+                verdict = await routing.overflow(call) or verdict
+                if isinstance(verdict, Refuse):
+                    return verdict
             case Answer() | Refuse() | PickUp():
                 return verdict
             case Pass():
@@ -228,16 +233,14 @@ async def _ring(call: Call, waiting: Waiting, verdict: Ring) -> Rung:
 async def _divert(call: Call, verdict: Divert) -> Verdict:
     exchange = call.exchange
     diverter, to = verdict.by or call.called, verdict.to
+    redirection = call.redirection if call.redirection is not None and to in call.redirection.numbers else None
+    if redirection is not None:
+        redirection.numbers.remove(to)
     impossible = _impossible(call, diverter, to)
     if impossible:
         call.trace.add(Step("diversion", "divert", to, Refuse(482, impossible), 0.0))
         return Refuse(486 if call.outcome is Outcome.BUSY else 480, impossible)
-    redirection = call.redirection
-    if redirection is not None and to in redirection.numbers:
-        redirection.numbers.remove(to)
-        call.rights = redirection.peer
-    else:
-        call.rights = exchange.directory.get(diverter, call.rights)
+    call.rights = exchange.directory.get(diverter, call.rights) if redirection is None else redirection.peer
     call.called = to
     call.ring_at_most = None
     call.diversions = (*call.diversions, Diversion(diverter, to, verdict.because))

@@ -117,8 +117,8 @@ def check_response(response: Response, caps: Caps = DEFAULT_CAPS) -> bool:
     """
     Whether a response may go on; otherwise it is dropped, as RFC 3261 §18.1.2 says.
 
-    Octets that follow the body are cut off. A broken Contact or Record-Route is removed:
-    to lose a whole 200 for it would leave the far end with a call that nobody ends.
+    Octets that follow the body are cut off, and so are more Contacts than there may be. A broken Contact or Record-Route is
+    removed: to lose a whole 200 for it would leave the far end with a call that nobody ends.
     """
     if response.version != "SIP/2.0" or response.flaw or not 100 <= response.status <= 699 or response.size > caps.message:
         return False
@@ -130,6 +130,8 @@ def check_response(response: Response, caps: Caps = DEFAULT_CAPS) -> bool:
                 _check_contacts(response, caps)
             except ParseError:
                 del headers["contact"]
+            except _Refused:
+                response.contacts = response.contacts[: caps.contacts]  # type: ignore[index]  # a star is alone
     except (ParseError, _Refused):
         return False
     if "record-route" in headers:

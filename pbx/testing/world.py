@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from pbx.call.exchange import Exchange
     from pbx.discovery import Discovered
+    from pbx.net.address import Addresses
     from pbx.net.driver import Driver
     from pbx.plugin import Plugin
     from pbx.sip.flow import Flow
@@ -116,7 +117,7 @@ class World:
                 store=self.store,
                 media=plane,
                 close_media=ports.close,
-                transports=lambda driver, _: _WireTransports(self.wire, self.network.host(SERVER[0]), driver),
+                transports=self._transports,
                 resolver=self.names,
                 in_thread=maybeDeferred,
                 watches=False,
@@ -127,6 +128,10 @@ class World:
         self.service.privilegedStartService()
         self.service.startService()
         self.clock.advance(0)
+
+    def _transports(self, driver: Driver, addresses: Addresses) -> _WireTransports:
+        addresses.own |= {SERVER[0]}
+        return _WireTransports(self.wire, self.network.host(SERVER[0]), driver)
 
     @property
     def exchange(self) -> Exchange:

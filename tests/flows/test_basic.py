@@ -249,14 +249,14 @@ class UnsuccessfulTests(FlowTests):
         self.assertEqual((call.statuses, self.last_record().outcome), ([480], "unreachable"))
 
     def test_moved(self) -> None:
-        """3xx: nobody follows it here, so the caller gets 480 and no Contact of anybody."""
+        """3xx to a number that cannot be had: the caller gets 480 and no Contact of anybody."""
         alice, bob = self.two_phones()
         bob.rings = False
         call = alice.dial("101")
         self.world.run(0.5)
         bob.incoming[0].refuse(302, "Contact: <sip:102@192.0.2.1>\r\n")
         self.world.run(0.5)
-        self.assertEqual((call.statuses, self.last_record().outcome), ([480], "redirected"))
+        self.assertEqual((call.statuses, self.last_record().outcome), ([181, 480], "unreachable"))
         self.assertNotIn("contact", call.responses[-1].headers)
 
     def test_error_is_acknowledged_where_the_invite_went(self) -> None:
