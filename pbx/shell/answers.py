@@ -149,7 +149,7 @@ def answer_of(value: Any) -> Any:
         return Told(value)
     if isinstance(value, Mapping):
         return Fields(value)
-    if isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
+    if isinstance(value, list | tuple) and all(isinstance(row, Mapping) for row in value):
         columns = list(dict.fromkeys(key for row in value for key in row))
         return Table(columns, [[row.get(column) for column in columns] for row in value])
     return value

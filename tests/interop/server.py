@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import atexit
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,14 +24,21 @@ CALL_TABLES = ("calls", "legs", "dialogs", "call_transactions", "call_timers", "
 
 
 def configuration(
-    sip_port: int, tls_port: int, shell_port: int, callee_port: int, more: str = "", digest: str = "", language: str = "en"
+    sip_port: int,
+    tls_port: int,
+    shell_port: int,
+    callee_port: int,
+    more: str = "",
+    digest: str = "",
+    language: str = "en",
+    of_extensions: Mapping[int, str] = MappingProxyType({}),
 ) -> str:
     """
     A ``pbx.toml``: extensions 100 to 107 with `PASSWORD`, 300 at a static contact, 301 trusted by address.
 
     Nothing else is set but ports and the language: what the tests see is what an operator gets.
     """
-    extensions = "".join(f'[extensions.{number}]\npassword = "{PASSWORD}"\n' for number in range(100, 108))
+    extensions = "".join(f'[extensions.{number}]\npassword = "{PASSWORD}"\n{of_extensions.get(number, "")}\n' for number in range(100, 108))
     return f"""
 language = "{language}"
 
@@ -50,7 +59,7 @@ address = "{CALLER_ADDRESS}"
 password = "{PASSWORD}"
 
 {extensions}
-{more}
+{more.replace("CALLEE", f"{CALLEE_ADDRESS}:{callee_port}")}
 """
 
 
@@ -88,7 +97,8 @@ _STAGE = _Stage()
 class ServerTestCase(SynchronousTestCase):
     """Tests of one class share one exchange; each must leave it without calls."""
 
-    more: ClassVar[str] = ""  # further tables of the configuration
+    more: ClassVar[str] = ""  # further tables of the configuration; CALLEE in it is where SIPp stands as a callee
+    of_extensions: ClassVar[Mapping[int, str]] = MappingProxyType({})  # further lines of the tables of extensions 100 to 107
     language: ClassVar[str] = "en"
     digest: ClassVar[str] = ""  # the value of [sip] digest, for phones that stumble over SHA-256
     exchange: ClassVar[ExchangeProcess]
@@ -102,7 +112,7 @@ class ServerTestCase(SynchronousTestCase):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pbx-interop-")))
         sip_port, cls.tls_port, shell_port = free_port(), free_port(), free_port()
         cls.callee_port = free_port(CALLEE_ADDRESS)
-        text = configuration(sip_port, cls.tls_port, shell_port, cls.callee_port, cls.more, cls.digest, cls.language)
+        text = configuration(sip_port, cls.tls_port, shell_port, cls.callee_port, cls.more, cls.digest, cls.language, cls.of_extensions)
         cls.exchange = ExchangeProcess(folder, text, address=LOOPBACK, sip_port=sip_port, shell_port=shell_port)
         stack.callback(cls.exchange.stop)
         cls.exchange.start()

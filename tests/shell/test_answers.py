@@ -90,6 +90,7 @@ class OfPluginsTests(SynchronousTestCase):
     def test_shapes(self) -> None:
         """Plain values become answers: rows a table, a dict fields, a text a sentence."""
         self.assertEqual(repr(answer_of([{"a": 1}, {"b": 2}])), "a  b\n1  -\n-  2")
+        self.assertEqual((repr(answer_of([])), answer_of([]).json()), ("nothing", []))
         self.assertEqual(repr(answer_of({"a": 1})), "a  1")
         self.assertEqual(repr(answer_of("done")), "done")
         self.assertEqual(answer_of(3), 3)
