@@ -1,4 +1,4 @@
-"""Calls that go on to another number: REFERENCE §1 and RFC 5359 §2.8 to §2.10, told by 181, Diversion and History-Info."""
+"""Calls that go on to another number: REFERENCE §1 and RFC 5359 §2.7 to §2.9, told by 181, Diversion and History-Info."""
 
 from __future__ import annotations
 
