@@ -27,6 +27,7 @@ from pbx.interfaces import (
     IStore,
 )
 from pbx.media.tones import Tone
+from pbx.operations.answers import Fault, OperationError
 from pbx.plugin import Plugin
 from pbx.settings import Settings, setting
 from pbx.sip.digest import Ha1s, ha1s
@@ -34,9 +35,9 @@ from pbx.sip.registration_events import Account, Registered, RegistrationFailed
 from pbx.sip.uri import SipUri, TelUri, number_of, parse_uri
 
 __all__ = [
-    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert", "Ha1s", "IApplication",
-    "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow", "IPbx", "IRegistrationPolicy",
-    "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Outcome", "Pass", "Peer", "Plugin", "Record", "Refuse", "Registered",
-    "RegistrationFailed", "Ring", "Settings", "SipUri", "Target", "TelUri", "Tone", "Verdict", "asserted", "carrier_target", "ha1s",
-    "number_of", "parse_uri", "setting",
+    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert", "Fault", "Ha1s",
+    "IApplication", "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow", "IPbx",
+    "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "OperationError", "Outcome", "Pass", "Peer",
+    "Plugin", "Record", "Refuse", "Registered", "RegistrationFailed", "Ring", "Settings", "SipUri", "Target", "TelUri", "Tone",
+    "Verdict", "asserted", "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
 ]  # fmt: skip

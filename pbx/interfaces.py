@@ -119,10 +119,15 @@ class IApplication(Interface):
 
 
 class IShellCommands(Interface):
-    """Adds commands to the shell."""
+    """Adds operations: to the shell, and those that have a route (`pbx.http.routes`) to HTTP."""
 
     def shell_commands() -> dict[str, Callable[..., Any]]:
-        """Functions by the name under which they can be called; each docstring is its help."""
+        """
+        Functions by the name under which they can be called; each docstring is its help.
+
+        They give a value as JSON knows it, or a Deferred or coroutine of one; what cannot be done they raise as
+        `pbx.operations.answers.OperationError`. The types of their parameters are what HTTP takes.
+        """
 
 
 class MediaUnavailable(Exception):

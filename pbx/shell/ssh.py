@@ -26,7 +26,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from pbx.log import Log
-from pbx.shell.answers import ShellError
+from pbx.operations.answers import OperationError
 from pbx.shell.commands import Commands, Terminal
 from pbx.shell.prompt import Prompt
 from pbx.shell.running import run
@@ -150,7 +150,7 @@ class Script:
                 continue
             try:
                 self._write(await run(line, self._commands, self._service))
-            except ShellError as error:
+            except OperationError as error:
                 self._complain(str(error))
         self._busy = False
         # A trace to this terminal goes on until the client has enough of it.

@@ -1,5 +1,5 @@
 """
-What the tables of the shell are made of.
+What the answers of operations are made of.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from twisted.application.service import IService
 from pbx import interfaces
 from pbx.config import CORE
 from pbx.discovery import interfaces_of, shown
+from pbx.net.address import shown_address
+from pbx.operations.answers import Answer, Fields, Table
 from pbx.settings import Settings
-from pbx.shell.answers import Answer, Fields, Table
-from pbx.shell.seen import shown_address
 
 if TYPE_CHECKING:
     from pbx.call.exchange import Exchange

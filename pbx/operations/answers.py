@@ -1,13 +1,14 @@
 """
-What commands answer: values that print as text at the prompt and have ``.json()`` for programs.
+What operations answer: values that print as text at the prompt and have ``.json()`` for programs.
 
-A command that has to wait gives a `Later`; at the prompt its result is shown when it comes.
+An operation that has to wait gives a `Later`; at the prompt its result is shown when it comes.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,12 +17,41 @@ from twisted.python.failure import Failure
 from pbx.log import escaped
 
 
-class ShellError(Exception):
-    """A command cannot do what was asked: one sentence, shown without a traceback."""
+class Fault(Enum):
+    """Why an operation was not carried out, for callers that are programs."""
+
+    WRONG = "wrong"
+    """What was asked for makes no sense: a value, or a combination of them."""
+    UNKNOWN = "unknown"
+    """There is no such thing, or not any more."""
+    FORBIDDEN = "forbidden"
+    """It may not be done."""
+    CONFLICT = "conflict"
+    """It contradicts what is there."""
+    OVERLOADED = "overloaded"
+    """Not now: there is too much of it."""
+    BROKEN = "broken"
+    """The exchange failed; the log tells more."""
+
+
+class OperationError(Exception):
+    """
+    An operation cannot do what was asked: one sentence, shown without a traceback.
+
+    Args:
+        text: The sentence.
+        fault: Why.
+        field: The parameter that is to blame; "" for none.
+    """
+
+    def __init__(self, text: str, fault: Fault = Fault.WRONG, field: str = "") -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.field = field
 
 
 class Answer:
-    """What a command has to say."""
+    """What an operation has to say."""
 
     __slots__ = ()
 
@@ -118,7 +148,7 @@ class Fields(Answer):
 
 
 class Later(Deferred[Any]):
-    """The answer of a command that waits for something."""
+    """The answer of an operation that waits for something."""
 
     @classmethod
     def of(cls, waited_for: Deferred[Any]) -> Later:
@@ -144,7 +174,7 @@ def settled(waited_for: Deferred[Any]) -> Any:
 
 
 def answer_of(value: Any) -> Any:
-    """The value of a plugin's command as an answer: lists of dicts become tables, dicts become fields, texts are told."""
+    """The value of a plugin's operation as an answer: lists of dicts become tables, dicts become fields, texts are told."""
     if isinstance(value, str):
         return Told(value)
     if isinstance(value, Mapping):
