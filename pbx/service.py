@@ -212,9 +212,12 @@ class PbxService(MultiService):
         self.dns_watch = DnsWatch(reactor, self._carrier_hosts, self.dns_check, SystemChance().random, Log(namespace="pbx.dns"))
         self.messages = MessageLog(self.driver)
         self.watches = parts.watches
+        self.observers: list[tuple[str, Any]] = []
+        """Who is told of calls besides the plugins; to be added before the start."""
         self.generation: Generation
         self.reloads = Reloads(self)
         self.ready: Deferred[None] = Deferred()
+        self.watchdog: Watchdog | None = None
         self.started_at = 0.0
 
     # Starting
@@ -284,6 +287,9 @@ class PbxService(MultiService):
         ]
         if settings.shell.listen:
             lines.append(f"shell: {self.shell_command}")
+        if settings.http.listen:
+            names = ", ".join(token.partition(":")[0] for token in settings.http.tokens)
+            lines.append(f"http: {settings.http.listen}, for {names}")
         return lines
 
     @property
@@ -317,6 +323,11 @@ class PbxService(MultiService):
         await self.store.close()
 
     # What the pieces ask
+
+    @property
+    def refusing(self) -> str:
+        """Why no new calls are taken: starting, overloaded, shutting down; "" while they are welcome."""
+        return self.b2bua.refusing if self.ready.called else "starting"
 
     def _is_spared(self, address: str) -> bool:
         """Whether the guard must not ban this address: devices of ours are there, or a peer we trust."""
@@ -386,6 +397,10 @@ def make(loaded: Loaded, reactor: Any) -> PbxService:
         from pbx.shell import ShellService
 
         ShellService(service).setServiceParent(service)
+    if loaded.configuration.http.listen:
+        from pbx.http.service import HttpService
+
+        HttpService(service, reactor).setServiceParent(service)
     OnHangUp(service).setServiceParent(service)
     service.ready.addCallback(_settle_memory)
     return service

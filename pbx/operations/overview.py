@@ -87,8 +87,8 @@ def plugin_rows(service: PbxService) -> list[tuple[Any, ...]]:
     return rows
 
 
-def sizes_of(service: PbxService, traces: int) -> dict[str, Any]:
-    """Every table with its length: those of calls, and under ``standing`` all others."""
+def sizes_of(service: PbxService, **more: int) -> dict[str, Any]:
+    """Every table with its length: those of calls, and under ``standing`` all others; ``more``: of tables that whoever asks has himself."""
     exchange = service.exchange
     found = {
         "calls": len(exchange.calls),
@@ -108,7 +108,7 @@ def sizes_of(service: PbxService, traces: int) -> dict[str, Any]:
         **service.user_agent.sizes(),
         "recent_calls": len(exchange.recent),
         "kept_messages": len(service.messages),
-        "traces": traces,
+        **more,
     }
     for name, instance in service.generation.instances.items():
         if callable(getattr(instance, "sizes", None)):

@@ -100,7 +100,7 @@ class Commands:
 
     def sizes(self) -> Answer:
         """The length of every table: those of calls, all zero once none has been for a while, and those that stand."""
-        return Fields(sizes_of(self._service, len(self._traces.running)))
+        return Fields(sizes_of(self._service, traces=len(self._traces.running)))
 
     # The pieces
 
