@@ -14,6 +14,7 @@ from pbx.call.record import Record
 from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring, Verdict
 from pbx.carrier_settings import CarrierSettings, carrier_target
 from pbx.interfaces import (
+    Fault,
     IApplication,
     ICallerIdentifier,
     ICallObserver,
@@ -25,9 +26,9 @@ from pbx.interfaces import (
     IRegistrationPolicy,
     IShellCommands,
     IStore,
+    OperationError,
 )
 from pbx.media.tones import Tone
-from pbx.operations.answers import Fault, OperationError
 from pbx.plugin import Plugin
 from pbx.settings import Settings, setting
 from pbx.sip.digest import Ha1s, ha1s

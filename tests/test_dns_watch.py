@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from pbx.core_settings import DnsSettings
 from pbx.dns_watch import EVERY, FIRST, DnsWatch
 from pbx.dnscheck import Answer, CheckError, DnsCheck, checker
-from pbx.operations.answers import OperationError, Table
+from pbx.interfaces import OperationError
+from pbx.operations.answers import Table
 from pbx.operations.dns import dns_command
 from pbx.testing.dns import DnsServer
 from pbx.testing.time import run_for

@@ -19,8 +19,8 @@ from pbx.http.openapi import document
 from pbx.http.parameters import Parameters, Unfit
 from pbx.http.routes import JSON, METRICS, PAGES, ROUTES
 from pbx.http.token import bearer, owner
+from pbx.interfaces import Fault, OperationError
 from pbx.log import Log
-from pbx.operations.answers import Fault, OperationError
 from pbx.operations.core import Operations
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pbx.operations.operation import Operation
 
 _ERROR: Schema = fields(error={"type": "string"}, field=or_null({"type": "string"}))
-_ERRORS = {
+ERRORS = {
     400: "What was sent makes no sense: the field says where.",
     401: "No token, or one that is not known.",
     403: "It may not be done.",
@@ -89,5 +89,5 @@ def _page(page: Page) -> dict[str, Any]:
 def _responses(status: int, words: str, content_type: str, schema: Schema, errors: tuple[int, ...]) -> dict[str, Any]:
     error = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
     answers: dict[int, Any] = {status: {"description": words, "content": {content_type: {"schema": schema}}}}
-    answers |= {one: {"description": _ERRORS[one], "content": error} for one in errors}
+    answers |= {one: {"description": ERRORS[one], "content": error} for one in errors}
     return {str(one): answer for one, answer in sorted(answers.items())}

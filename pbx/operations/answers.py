@@ -8,46 +8,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pbx.log import escaped
-
-
-class Fault(Enum):
-    """Why an operation was not carried out, for callers that are programs."""
-
-    WRONG = "wrong"
-    """What was asked for makes no sense: a value, or a combination of them."""
-    UNKNOWN = "unknown"
-    """There is no such thing, or not any more."""
-    FORBIDDEN = "forbidden"
-    """It may not be done."""
-    CONFLICT = "conflict"
-    """It contradicts what is there."""
-    OVERLOADED = "overloaded"
-    """Not now: there is too much of it."""
-    BROKEN = "broken"
-    """The exchange failed; the log tells more."""
-
-
-class OperationError(Exception):
-    """
-    An operation cannot do what was asked: one sentence, shown without a traceback.
-
-    Args:
-        text: The sentence.
-        fault: Why.
-        field: The parameter that is to blame; "" for none.
-    """
-
-    def __init__(self, text: str, fault: Fault = Fault.WRONG, field: str = "") -> None:
-        super().__init__(text)
-        self.fault = fault
-        self.field = field
 
 
 class Answer:

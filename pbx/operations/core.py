@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred
 from pbx.call.peer import Caller
 from pbx.call.verdict import Outcome
 from pbx.explain import explained
-from pbx.operations.answers import Answer, Fault, Fields, OperationError, Table, Told
+from pbx.interfaces import Fault, OperationError
+from pbx.operations.answers import Answer, Fields, Table, Told
 from pbx.operations.dns import dns_command
 from pbx.operations.operation import Function, Operation
 from pbx.operations.overview import call_details, call_rows, moment, plugin_rows, registration_rows, settings_of

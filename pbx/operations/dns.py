@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pbx.core_settings import resolver_address
 from pbx.dnscheck import CheckError
-from pbx.operations.answers import Answer, OperationError, Table, Told
+from pbx.interfaces import OperationError
+from pbx.operations.answers import Answer, Table, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from pbx.config import ConfigurationError
+from pbx.interfaces import Fault, OperationError
 from pbx.log import Log
-from pbx.operations.answers import Fault, OperationError, answer_of, settled
+from pbx.operations.answers import answer_of, settled
 from pbx.reload import ReloadError
 from pbx.store import StoreError
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pbx.operations.answers import Answer, Fields, OperationError, Table, Told
+from pbx.interfaces import OperationError
+from pbx.operations.answers import Answer, Fields, Table, Told
 from pbx.operations.core import Operations, text_of
 from pbx.operations.operation import Operation
 from pbx.operations.overview import sizes_of

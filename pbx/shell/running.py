@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from pbx.operations.answers import Answer, OperationError
+from pbx.interfaces import OperationError
+from pbx.operations.answers import Answer
 
 if TYPE_CHECKING:
     from pbx.shell.commands import Commands

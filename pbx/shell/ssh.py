@@ -25,8 +25,8 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from pbx.interfaces import OperationError
 from pbx.log import Log
-from pbx.operations.answers import OperationError
 from pbx.shell.commands import Commands, Terminal
 from pbx.shell.prompt import Prompt
 from pbx.shell.running import run

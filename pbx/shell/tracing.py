@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbx.interfaces import OperationError
 from pbx.log import Log
-from pbx.operations.answers import OperationError
 from pbx.shell.pcap import HEADER
 from pbx.shell.seen import as_packet, as_text, numbers_in
 from pbx.store.secrets import make_folder

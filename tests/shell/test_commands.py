@@ -8,8 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from pbx.interfaces import IShellCommands
-from pbx.operations.answers import OperationError
+from pbx.interfaces import IShellCommands, OperationError
 from pbx.plugin import Plugin
 from pbx.testing.world import World
 

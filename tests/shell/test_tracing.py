@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from pbx.operations.answers import OperationError
+from pbx.interfaces import OperationError
 from pbx.shell.pcap import HEADER, packet
 from pbx.shell.tracing import BIGGEST, LONGEST, MOST_TRACES
 
