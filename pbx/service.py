@@ -324,16 +324,15 @@ class PbxService(MultiService):
 
     # What the pieces ask
 
-    @property
-    def refusing(self) -> str:
-        """Why no new calls are taken: starting, overloaded, shutting down; "" while they are welcome."""
-        return self.b2bua.refusing if self.ready.called else "starting"
-
     def _is_spared(self, address: str) -> bool:
         """Whether the guard must not ban this address: devices of ours are there, or a peer we trust."""
         if self.location.is_bound(address):
             return True
         return any(is_spared(address) for handle in self.generation.handles.values() for is_spared in handle.spared)
+
+    def refusing(self) -> str:
+        """Why no new calls are taken; "" when they are."""
+        return self.b2bua.refusing if self.ready.called else "starting"
 
     def _is_ours(self, host: str) -> bool:
         return host in self.addresses.own or host == "localhost" or not self.loaded.configuration.sip.domain

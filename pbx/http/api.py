@@ -178,7 +178,7 @@ class Api:
 
     def healthz(self, who: str) -> Reply:
         """Whether calls are taken."""
-        refusing = self._service.refusing
+        refusing = self._service.refusing()
         return error(503, refusing) if refusing else Reply(200, _encoded({"status": "ok"}))
 
 
