@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST_OCTETS = 65_536
 """Of a body."""
 MOST_CONNECTIONS = 64
-"""Open at once; one more is closed unheard."""
+"""Open at once; for one more, the one that has been waiting longest for a request is closed."""
 RECEIVE_WITHIN = 20.0
 """Seconds for a request to come whole, those of waiting for it included: a drop now and then does not help."""
 LINGER = 2.0
@@ -34,7 +34,7 @@ log = Log(namespace="pbx.http")
 
 
 @provider(INonQueuedRequestFactory)
-class OneRequest(Request):
+class HttpRequest(Request):
     """A request, and the way back."""
 
     channel: Channel
@@ -56,6 +56,7 @@ class OneRequest(Request):
     def process(self) -> None:
         """All of it is there: ask, and answer."""
         assert self.content is not None
+        self.channel.answering = True
         peer = getattr(self.client, "host", None) or "unix"
         question = Question(
             method=self.method.decode("latin-1"),
@@ -89,21 +90,23 @@ class Channel(HTTPChannel):
     Attributes:
         factory: The door it came through.
         refused: It was told so, and whatever it still sends is not looked at.
+        answering: A request is being answered.
     """
 
     totalHeadersSize = 8192
     maxHeaders = 100
-    requestFactory = OneRequest  # type: ignore[assignment]  # as Twisted has it, only its own Request would do
+    requestFactory = HttpRequest  # type: ignore[assignment]  # as Twisted has it, only its own Request would do
     factory: Door
     transport: Any
     refused = False
+    answering = False
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.factory.channels.add(self)
+        self.factory.channels[self] = None
 
     def connectionLost(self, reason: Any = None) -> None:
-        self.factory.channels.discard(self)
+        self.factory.channels.pop(self, None)
         super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
@@ -145,6 +148,7 @@ class Channel(HTTPChannel):
             super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
+        self.answering = False
         super().requestDone(request)
         if not self.persistent:
             self.setTimeout(RECEIVE_WITHIN)  # for a client that does not take its answer
@@ -177,7 +181,7 @@ class Door(HTTPFactory):
         wall: Seconds of Unix time.
 
     Attributes:
-        channels: The connections that are open.
+        channels: The connections that are open, the oldest first.
     """
 
     protocol = Channel  # type: ignore[assignment]  # the channel itself: there is no HTTP/2 to choose
@@ -187,10 +191,16 @@ class Door(HTTPFactory):
         super().__init__(timeout=RECEIVE_WITHIN, reactor=reactor)
         self.api = api
         self.wall = wall
-        self.channels: set[Channel] = set()
+        self.channels: dict[Channel, None] = {}
 
     def buildProtocol(self, addr: Any) -> Any:
-        return super().buildProtocol(addr) if len(self.channels) < MOST_CONNECTIONS else None
+        if len(self.channels) >= MOST_CONNECTIONS:
+            idle = next((channel for channel in self.channels if not channel.answering), None)
+            if idle is None:
+                return None
+            del self.channels[idle]
+            idle.transport.abortConnection()
+        return super().buildProtocol(addr)
 
     def startFactory(self) -> None:
         """Twisted would begin to write a line for each request here."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from pbx.http.door import LINGER, MOST_CONNECTIONS, MOST_OCTETS, RECEIVE_WITHIN
 from pbx.testing.http import HttpConnection
 
@@ -174,13 +176,30 @@ class TimeTests(DoorTestCase):
         self.assertEqual(self.open_connections, 0)
 
     def test_bounded(self) -> None:
-        """One connection too many is closed unheard, and as one is closed there is room again."""
-        connections = [self.open() for _ in range(MOST_CONNECTIONS + 1)]
-        self.assertEqual([connection.closed for connection in connections], [False] * MOST_CONNECTIONS + [True])
-        assert connections[0].transport is not None
-        connections[0].transport.loseConnection()
+        """With one connection too many the oldest that asks nothing is closed: whoever comes and asks is served."""
+        self.answers_never()
+        busy = self.open(self.client.request("GET", "/api/callbacks/1"))
+        idle = [self.open() for _ in range(MOST_CONNECTIONS - 1)]
+        late = self.open(b"GET /healthz HTTP/1.1\r\n\r\n")
+        self.assertEqual(self.statuses(late), [200])
+        self.assertEqual([connection.closed for connection in (busy, *idle)], [False, True] + [False] * (MOST_CONNECTIONS - 2))
+        self.assertEqual(self.open_connections, MOST_CONNECTIONS)
+
+    def test_all_busy(self) -> None:
+        """Where all are being answered, one more is closed unheard, until there is room again."""
+        self.answers_never()
+        busy = [self.open(self.client.request("GET", "/api/callbacks/1")) for _ in range(MOST_CONNECTIONS)]
+        late = self.open()
+        self.assertEqual([connection.closed for connection in (*busy, late)], [False] * MOST_CONNECTIONS + [True])
+        assert busy[0].transport is not None
+        busy[0].transport.loseConnection()
         self.world.run(0.1)
         self.assertEqual(self.get("/healthz").status, 200)
+
+    def answers_never(self) -> None:
+        """From now on, callbacks are not told of."""
+        plugin = self.world.service.generation.instances["callbacks"]
+        self.patch(plugin, "_a_moment", Deferred)
 
     def test_old_version(self) -> None:
         """HTTP/1.0 is answered, and the connection closed."""
