@@ -1,5 +1,5 @@
 """
-The door: HTTP connections on `twisted.web`, with bounds on what a client may send, and on how long it may take.
+The door: HTTP connections on ``twisted.web``, with bounds on what a client may send, and on how long it may take.
 
 Nothing is kept of what is refused: a body that is too long is answered at its header, or at the octet that is one too many.
 """
