@@ -140,7 +140,7 @@ def settled(waited_for: Deferred[Any]) -> Any:
 
 
 def answer_of(value: Any) -> Any:
-    """The value of a plugin's operation as an answer: lists of dicts become tables, dicts become fields, texts are told."""
+    """The value of a plugin's command as an answer: lists of dicts become tables, dicts become fields, texts are told."""
     if isinstance(value, str):
         return Told(value)
     if isinstance(value, Mapping):

@@ -68,7 +68,21 @@ class Callbacks:
         return moment
 
 
-CALLBACKS = Plugin("callbacks", None, Callbacks)
+CALLBACKS = Plugin("callback", None, Callbacks)
+
+
+@implementer(IShellCommands)
+class NoCallbacks:
+    """Stands in the place of the plugin that has callbacks, and offers none."""
+
+    def __init__(self, settings: Any, pbx: IPbx) -> None:
+        pass
+
+    def shell_commands(self) -> dict[str, Any]:
+        return {}
+
+
+NO_CALLBACKS = Plugin("callback", None, NoCallbacks)
 
 
 class HttpTestCase(SynchronousTestCase):

@@ -13,7 +13,7 @@ from pbx.http.api import ANSWER_WITHIN
 from pbx.http.parameters import MOST_CHARACTERS
 from pbx.testing.http import HttpClient
 
-from .base import CALLBACKS, CONFIGURATION, HttpTestCase
+from .base import CALLBACKS, CONFIGURATION, NO_CALLBACKS, HttpTestCase
 
 
 class CallTests(HttpTestCase):
@@ -120,7 +120,7 @@ class CallbackTests(HttpTestCase):
     def test_refused(self) -> None:
         """What the plugin cannot do is told with the status of its fault."""
         self.ask("POST", "/api/callbacks", {**self.body, "id": "x"})
-        kept = self.world.service.generation.instances["callbacks"].kept
+        kept = self.world.service.generation.instances["callback"].kept
         for changes, status, field in (
             ({"called1": "00123"}, 403, "called1"),
             ({"id": "x", "called2": "102"}, 409, "id"),
@@ -156,7 +156,7 @@ class CallbackTests(HttpTestCase):
             response = self.ask("POST", "/api/callbacks", body)
             self.assertEqual((response.status, response.json["field"]), (400, field), body[:40] if isinstance(body, bytes) else body)
             self.assertIn(told, response.json["error"])
-        self.assertEqual(self.world.service.generation.instances["callbacks"].kept, {})
+        self.assertEqual(self.world.service.generation.instances["callback"].kept, {})
 
     def test_other_body(self) -> None:
         """A form is not JSON: 415."""
@@ -175,7 +175,7 @@ class WithoutPluginsTests(HttpTestCase):
     """Neither callbacks nor lines."""
 
     configuration = CONFIGURATION + '[plugins]\ndisabled = ["cdr", "lines"]\n'
-    plugins = ()
+    plugins = (NO_CALLBACKS,)
 
     def test_not_there(self) -> None:
         """404 with a sentence, whatever the method."""
@@ -286,7 +286,7 @@ class Awkward:
 class AwkwardTests(HttpTestCase):
     """Operations that break or never answer."""
 
-    plugins = (Plugin("awkward", None, Awkward),)
+    plugins = (Plugin("callback", None, Awkward),)
 
     def test_broken(self) -> None:
         """What breaks is in the log with its traceback, and the client gets 500."""
@@ -314,7 +314,7 @@ class AwkwardTests(HttpTestCase):
         assert connection.transport is not None
         connection.transport.loseConnection()
         self.world.run(0.1)
-        self.world.service.generation.instances["awkward"].never.callback({"id": "1"})
+        self.world.service.generation.instances["callback"].never.callback({"id": "1"})
         self.world.run(0.1)
         self.assertEqual(self.get("/api/calls").status, 200)
 

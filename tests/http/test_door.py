@@ -64,7 +64,7 @@ class SizeTests(DoorTestCase):
         """Nothing is carried out of a body that was too long, though what fits of it would do and its end came at once."""
         chunks = [b'20\r\n{"called1": "1", "called2": "2"}\r\n', *[b"4000\r\n" + b" " * 0x4000 + b"\r\n"] * 5, b"0\r\n\r\n"]
         self.assertEqual(self.statuses(self.open(self.head("Transfer-Encoding: chunked") + b"".join(chunks))), [413])
-        self.assertEqual(self.world.service.generation.instances["callbacks"].kept, {})
+        self.assertEqual(self.world.service.generation.instances["callback"].kept, {})
 
     def test_largest(self) -> None:
         """The largest body that fits is read, in one piece or in chunks."""
@@ -198,7 +198,7 @@ class TimeTests(DoorTestCase):
 
     def answers_never(self) -> None:
         """From now on, callbacks are not told of."""
-        plugin = self.world.service.generation.instances["callbacks"]
+        plugin = self.world.service.generation.instances["callback"]
         self.patch(plugin, "_a_moment", Deferred)
 
     def test_old_version(self) -> None:

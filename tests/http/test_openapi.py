@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from pbx.http.routes import PAGES, ROUTES
 from pbx.testing.world import World
 
-from .base import CALLBACKS, CONFIGURATION, TOKEN, HttpTestCase
+from .base import CALLBACKS, CONFIGURATION, NO_CALLBACKS, TOKEN, HttpTestCase
 
 LINES = '[lines.acme]\nregistrar = "sip.acme.example"\nuser = "1"\npassword = "long enough"\nincoming = "100"\n'
 
@@ -56,7 +56,7 @@ class WithoutPluginsTests(HttpTestCase):
     """Neither callbacks nor lines."""
 
     configuration = CONFIGURATION + '[plugins]\ndisabled = ["cdr", "lines"]\n'
-    plugins = ()
+    plugins = (NO_CALLBACKS,)
 
     def test_left_out(self) -> None:
         """What nobody offers is not described."""
