@@ -27,6 +27,11 @@ def fields(**kinds: Schema) -> Schema:
     return {"type": "object", "properties": kinds, "required": list(kinds)}
 
 
+def and_perhaps(schema: Schema, **kinds: Schema) -> Schema:
+    """The same object, which may have these too."""
+    return {**schema, "properties": {**schema["properties"], **kinds}}
+
+
 def rows(of: Schema) -> Schema:
     """A list."""
     return {"type": "array", "items": of}
@@ -128,12 +133,20 @@ _LINE = fields(
     warning=TEXT,
 )
 _EXPLAINED = fields(caller=TEXT, dialled=TEXT, called=TEXT, outcome=or_null(TEXT), trace=rows(ANYTHING), words=rows(TEXT))
+_CALLBACK = and_perhaps(
+    fields(id=TEXT, state=TEXT, called1=TEXT, called2=TEXT, caller1=TEXT, caller2=TEXT, maxduration=WHOLE),
+    call_id=or_null(TEXT),
+    result=or_null(WHOLE),
+    duration=WHOLE,
+    starttime=or_null(TEXT),
+    cause=or_null(WHOLE),
+)
 _NO_CALLBACKS = "there are no callbacks here: no plugin offers them"
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/api/callbacks", "call_back", ANYTHING, _NO_CALLBACKS, 201),
-    Route("GET", "/api/callbacks/{id}", "callback", ANYTHING, _NO_CALLBACKS),
-    Route("DELETE", "/api/callbacks/{id}", "cancel_callback", ANYTHING, _NO_CALLBACKS),
+    Route("POST", "/api/callbacks", "call_back", _CALLBACK, _NO_CALLBACKS, 201),
+    Route("GET", "/api/callbacks/{id}", "callback", _CALLBACK, _NO_CALLBACKS),
+    Route("DELETE", "/api/callbacks/{id}", "cancel_callback", _CALLBACK, _NO_CALLBACKS),
     Route("GET", "/api/calls", "calls", rows(_CALL)),
     Route("GET", "/api/calls/{id}", "call", _DETAILS),
     Route("DELETE", "/api/calls/{id}", "hang_up", fields(call_id=TEXT)),
