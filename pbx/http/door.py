@@ -115,9 +115,9 @@ class Channel(HTTPChannel):
             return
         try:
             super().dataReceived(data)
-        except Exception as problem:
-            log.debug("{peer} sent what broke the reader of HTTP: {why}", peer=str(self.getPeer()), why=repr(problem))
-            self.refuse(400, "this cannot be read")
+        except Exception:
+            log.failure("{peer} sent what broke the reader of HTTP", peer=str(self.getPeer()))
+            self.refuse(500, "the exchange failed; its log tells more")
 
     def resetTimeout(self) -> None:
         """Octets do not prolong the time: it is for a whole request."""
@@ -132,6 +132,13 @@ class Channel(HTTPChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self.refuse(431, "a line of the header is too long")
+
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:  # a Content-Length of more digits than Python reads
+            self._respondToBadRequestAndDisconnect()
+            return False
 
     def allHeadersReceived(self) -> None:
         if self.length is not None and self.length > MOST_OCTETS:

@@ -122,6 +122,14 @@ class BrokenTests(DoorTestCase):
             self.assertIsNone(connection.responses()[0].json["field"])
         self.assertEqual(self.get("/healthz").status, 200)
 
+    def test_broken_later(self) -> None:
+        """So does what comes behind a request that is in order; nothing behind it is looked at."""
+        request = b"GET /healthz HTTP/1.1\r\n\r\n"
+        for data in (b"nonsense\r\n\r\n", self.head("Content-Length: " + "9" * 5000), self.head("Content-Length: 99999")):
+            statuses = self.statuses(self.open(request + data + request))
+            self.assertEqual((len(statuses), statuses[0]), (2, 200))
+            self.assertIn(statuses[1], (400, 413))
+
     def test_vanished(self) -> None:
         """A client that is gone in the middle leaves nothing."""
         for data in (b"", b"GET /he", self.head("Content-Length: 10") + b"{", self.head("Content-Length: 99999")):
