@@ -15,6 +15,7 @@ from pbx.call.record import Record
 from pbx.call.verdict import Answer, Divert, Outcome, Pass, PickUp, Refuse, Ring, Verdict
 from pbx.carrier_settings import CarrierSettings, carrier_target
 from pbx.interfaces import (
+    Fault,
     IApplication,
     ICallerIdentifier,
     ICallObserver,
@@ -26,6 +27,7 @@ from pbx.interfaces import (
     IRegistrationPolicy,
     IShellCommands,
     IStore,
+    OperationError,
 )
 from pbx.media.tones import CONFIRMATION, CONGESTION, Tone
 from pbx.plugin import Plugin
@@ -37,8 +39,8 @@ from pbx.store.errors import StoreError
 
 __all__ = [
     "CONFIRMATION", "CONGESTION", "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert",
-    "Diverting", "Ha1s", "IApplication", "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow",
-    "IPbx", "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Outcome", "Pass", "Peer", "PickUp",
-    "Plugin", "Record", "Refuse", "Registered", "RegistrationFailed", "Ring", "Settings", "SipUri", "StoreError", "Target", "TelUri",
-    "Tone", "Verdict", "asserted", "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
+    "Diverting", "Fault", "Ha1s", "IApplication", "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd",
+    "IOverflow", "IPbx", "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "OperationError",
+    "Outcome", "Pass", "Peer", "PickUp", "Plugin", "Record", "Refuse", "Registered", "RegistrationFailed", "Ring", "Settings", "SipUri",
+    "StoreError", "Target", "TelUri", "Tone", "Verdict", "asserted", "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
 ]  # fmt: skip

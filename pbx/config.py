@@ -19,6 +19,7 @@ from pbx.core_settings import (
     CapsSettings,
     DnsSettings,
     GuardSettings,
+    HttpSettings,
     LogSettings,
     MediaSettings,
     PluginsSettings,
@@ -39,6 +40,7 @@ __all__ = [
     "ConfigurationError",
     "DnsSettings",
     "GuardSettings",
+    "HttpSettings",
     "Loaded",
     "LogSettings",
     "MediaSettings",
@@ -62,6 +64,7 @@ CORE: dict[str, type[Settings]] = {
     "media": MediaSettings,
     "store": StoreSettings,
     "shell": ShellSettings,
+    "http": HttpSettings,
     "plugins": PluginsSettings,
     "routing": RoutingSettings,
     "guard": GuardSettings,
@@ -82,6 +85,7 @@ class Configuration:
     media: MediaSettings = field(default_factory=MediaSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     shell: ShellSettings = field(default_factory=ShellSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     plugins: PluginsSettings = field(default_factory=PluginsSettings)
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     guard: GuardSettings = field(default_factory=GuardSettings)

@@ -7,17 +7,20 @@ Extensions, lines, trunks and every other service are plugins with tables of the
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import AfterValidator, field_validator, model_validator
 
 from pbx.net.address import is_address
 from pbx.net.listen import parse_listens
 from pbx.settings import Settings, setting
 
-_SHELL_LISTEN = re.compile(r"tcp:(\d{1,5})(?::interface=(?:[^:\\]|\\.)+)?|unix:.+")
+_ENDPOINT = re.compile(r"tcp:(\d{1,5})(?::interface=(?:[^:\\]|\\.)+)?|unix:.+")
+_TOKEN = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31}):([0-9a-f]{64})")
+_GUESSED_FIRST = ("", "0", "123", "1234", "12345", "123456", "admin", "callback", "changeme", "password", "pbx", "secret", "test", "token")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.?")
 _PREFIX = re.compile(r"[0-9*#+A-Za-z._-]*")
 
@@ -151,12 +154,47 @@ class ShellSettings(Settings):
     @field_validator("listen")
     @classmethod
     def _can_be_listened_on(cls, value: str) -> str:
-        match = _SHELL_LISTEN.fullmatch(value) if value else None
-        if value and match is None:
-            raise ValueError('cannot be listened on; write "tcp:4222:interface=127.0.0.1", or "" for no shell')
-        if match is not None and match.group(1) is not None and int(match.group(1)) > 65535:
-            raise ValueError("a port is at most 65535")
+        return _endpoint(value, "tcp:4222:interface=127.0.0.1")
+
+
+def _token(value: str) -> str:
+    match = _TOKEN.fullmatch(value)
+    if match is None:
+        raise ValueError('is not "NAME:HASH", a name and 64 hexadecimal digits; make one: python -m pbx.http.token NAME')
+    name, digest = match.groups()
+    if digest in {sha256(word.encode()).hexdigest() for word in (*_GUESSED_FIRST, name)}:
+        raise ValueError(f"the token of {name} is what is guessed first; make one: python -m pbx.http.token {name}")
+    return value
+
+
+class HttpSettings(Settings):
+    """``[http]``: calls, callbacks and metrics over HTTP, for programs that have a token."""
+
+    listen: str = setting("", 'where HTTP listens, as Twisted\'s endpoints have it: "tcp:8080:interface=127.0.0.1"; empty: off')
+    tokens: tuple[Annotated[str, AfterValidator(_token)], ...] = setting(
+        (), 'who may ask: "NAME:HASH" each; python -m pbx.http.token NAME makes a token and this line', secret=True, max_length=1000
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _can_be_listened_on(cls, value: str) -> str:
+        return _endpoint(value, "tcp:8080:interface=127.0.0.1")
+
+    @field_validator("tokens")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in (0, 2):
+            seen = [token.partition(":")[part] for token in value]
+            twice = sorted({token.partition(":")[0] for token in value if seen.count(token.partition(":")[part]) > 1})
+            if twice:
+                raise ValueError(f"the same {'token' if part else 'name'} stands there twice: {', '.join(twice)}")
         return value
+
+    @model_validator(mode="after")
+    def _somebody_may_ask(self) -> Self:
+        if self.listen and not self.tokens:
+            raise ValueError("tokens: there is none, so nobody could ask anything; make one: python -m pbx.http.token NAME")
+        return self
 
 
 class PluginsSettings(Settings):
@@ -267,6 +305,21 @@ class LogSettings(Settings):
     path: str = setting("", "file of the log; empty: where twistd logs, on the screen with -n")
     format: Literal["text", "json"] = setting("text", "text, or one JSON object a line")
     level: Literal["debug", "info", "warn", "error", "critical"] = setting("info", "least important level that is written")
+
+
+def _endpoint(value: str, example: str) -> str:
+    """
+    ``value``, if it is "" or can be listened on.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    match = _ENDPOINT.fullmatch(value) if value else None
+    if value and match is None:
+        raise ValueError(f'cannot be listened on; write "{example}", or "" for none')
+    if match is not None and match.group(1) is not None and int(match.group(1)) > 65535:
+        raise ValueError("a port is at most 65535")
+    return value
 
 
 def resolver_address(text: str) -> tuple[str, int]:

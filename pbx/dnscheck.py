@@ -30,7 +30,7 @@ from pbx.net.options_probe import Probed, probe
 from pbx.net.randomness import SystemChance
 from pbx.net.resolver import SERVICES
 from pbx.net.system_names import SystemNames
-from pbx.shell.answers import Table
+from pbx.operations.answers import Table
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -22,7 +22,7 @@ from pbx.log import Log
 from pbx.mistakes import Mistake, as_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pbx.call.dial_plan import Carrier
@@ -113,13 +113,13 @@ class Generation:
     def carriers(self) -> list[Carrier]:
         return [carrier for handle in self.handles.values() for carrier in handle.carriers]
 
-    def services(self) -> Services:
-        """The groups in which an exchange asks them."""
+    def services(self, observers: Sequence[tuple[str, Any]] = ()) -> Services:
+        """The groups in which an exchange asks them; ``observers``: further ones, which are no plugins."""
         return Services(
             identifiers=self._providing(ICallerIdentifier),
             routers=self._providing(ICallRouter),
             overflows=self._providing(IOverflow),
-            observers=self._providing(ICallObserver),
+            observers=[*self._providing(ICallObserver), *observers],
             policies=self._providing(IRegistrationPolicy),
         )
 
@@ -136,7 +136,7 @@ class Generation:
 
     def begin(self, service: PbxService) -> None:
         """Put this generation into force, and start what runs something."""
-        self.serve(service.exchange)
+        self.serve(service)
         for _, instance in self.running():
             instance.startService()
         self._show(service.state_folder)
@@ -150,13 +150,14 @@ class Generation:
         for text in shown:
             print(text, file=sys.__stdout__, flush=True)
 
-    def serve(self, exchange: Exchange) -> None:
+    def serve(self, service: PbxService) -> None:
         """From now on new calls are served by this generation."""
+        exchange = service.exchange
         exchange.directory.clear()
         exchange.directory.update(self.peers)
         exchange.dial_plan.use(self.carriers)
         exchange.diverting = next((handle.diverting for handle in self.handles.values() if handle.diverting is not None), Diverting())
-        exchange.use(self.services())
+        exchange.use(self.services(service.observers))
 
     def _providing(self, interface: Any) -> list[tuple[str, Any]]:
         return [(name, instance) for name, instance in self.instances.items() if interface.providedBy(instance)]

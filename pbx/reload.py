@@ -2,7 +2,7 @@
 Reload: the file is read, validated and compared, then what has changed is swapped; a bad file changes nothing.
 
 New calls are served by the new generation, live calls keep what they hold. What is bound to sockets, files or the past
-(``[sip]``, ``[media]``, ``[store]``, ``[shell]``, ``[guard]``, ``[dns]``) waits for the next start, and whoever reloads
+(``[sip]``, ``[media]``, ``[store]``, ``[shell]``, ``[guard]``, ``[dns]``, where HTTP listens) waits for the next start, and whoever reloads
 is told so.
 """
 
@@ -147,7 +147,7 @@ class Reloads:
         for plugin in loaded.plugins.values():
             adopt(plugin)
         service.loaded, service.generation = loaded, generation
-        generation.serve(service.exchange)
+        generation.serve(service)
         set_level(loaded.configuration.log.level)
         change.shown, generation.shown = generation.shown, []
         change.live_calls = sum(not call.over for call in service.exchange.calls.values())
@@ -247,6 +247,9 @@ def _effective(before: Loaded, read: Loaded) -> tuple[Loaded, list[str]]:
     new: Configuration = read.configuration
     waiting = [name for name in AT_THE_NEXT_START if getattr(old, name) != getattr(new, name)]
     kept: dict[str, Any] = {name: getattr(old, name) for name in AT_THE_NEXT_START}
+    if old.http.listen != new.http.listen:
+        waiting.append("http")
+        kept["http"] = new.http.model_copy(update={"listen": old.http.listen})
     if (old.log.path, old.log.format) != (new.log.path, new.log.format):
         waiting.append("log")
         kept["log"] = old.log.model_copy(update={"level": new.log.level})

@@ -213,9 +213,12 @@ class PbxService(MultiService):
         self.dns_watch = DnsWatch(reactor, self._carrier_hosts, self.dns_check, SystemChance().random, Log(namespace="pbx.dns"))
         self.messages = MessageLog(self.driver)
         self.watches = parts.watches
+        self.observers: list[tuple[str, Any]] = []
+        """Who is told of calls besides the plugins; to be added before the start."""
         self.generation: Generation
         self.reloads = Reloads(self)
         self.ready: Deferred[None] = Deferred()
+        self.watchdog: Watchdog | None = None
         self.started_at = 0.0
 
     # Starting
@@ -285,6 +288,9 @@ class PbxService(MultiService):
         ]
         if settings.shell.listen:
             lines.append(f"shell: {self.shell_command}")
+        if settings.http.listen:
+            names = ", ".join(token.partition(":")[0] for token in settings.http.tokens)
+            lines.append(f"http: {settings.http.listen}, for {names}")
         return lines
 
     @property
@@ -324,6 +330,10 @@ class PbxService(MultiService):
         if self.location.is_bound(address):
             return True
         return any(is_spared(address) for handle in self.generation.handles.values() for is_spared in handle.spared)
+
+    def refusing(self) -> str:
+        """Why no new calls are taken; "" when they are."""
+        return self.b2bua.refusing if self.ready.called else "starting"
 
     def _is_ours(self, host: str) -> bool:
         return host in self.addresses.own or host == "localhost" or not self.loaded.configuration.sip.domain
@@ -387,6 +397,10 @@ def make(loaded: Loaded, reactor: Any) -> PbxService:
         from pbx.shell import ShellService
 
         ShellService(service).setServiceParent(service)
+    if loaded.configuration.http.listen:
+        from pbx.http.service import HttpService
+
+        HttpService(service, reactor).setServiceParent(service)
     OnHangUp(service).setServiceParent(service)
     service.ready.addCallback(_settle_memory)
     return service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tomllib
@@ -349,6 +350,9 @@ class SentenceTests(MistakesCase):
             ('shell.listen = "udp:4222"', "cannot be listened on"),
             ('shell.listen = "tcp:99999"', "at most 65535"),
             ('shell.user = ""', "at least 1"),
+            ('http.listen = "udp:8080"', "cannot be listened on"),
+            ('http.listen = "8080"', 'write "tcp:8080:interface=127.0.0.1"'),
+            ('http.tokens = ["crm"]', "python -m pbx.http.token NAME"),
             ('routing.order = ["*", "*"]', "named twice: *"),
             ('routing.order = ["*", "nobody"]', "no plugin 'nobody'"),
             ('routing.outside_prefix = "9 "', "a prefix is made of"),
@@ -363,6 +367,36 @@ class SentenceTests(MistakesCase):
             key = text.partition(" ")[0]
             self.assertTrue(found.startswith(f"pbx.toml:1: {key}"), found)
             self.assertIn(reason, found)
+
+    def test_tokens(self) -> None:
+        """Tokens that were not hashed, or are guessed first, are refused all at once, and nothing of them is shown."""
+        digests = [hashlib.sha256(text.encode()).hexdigest() for text in ("a long one", "secret", "crm")]
+        lines = [
+            f"x:{digests[0]}",
+            f"a:{digests[1]}",
+            f"crm:{digests[2]}",
+            "mail:my-own-token",
+            f"m m:{digests[0]}",
+            f"up:{digests[0].upper()}",
+        ]
+        told = [str(mistake) for mistake in self.mistakes(f"[http]\ntokens = {lines}\n")]
+        self.assertEqual([one.partition(": ")[2].partition(":")[0] for one in told], [f"http.tokens.{place}" for place in (1, 2, 3, 4, 5)])
+        self.assertIn("the token of a is what is guessed first", told[0])
+        self.assertIn("the token of crm is what is guessed first", told[1])
+        for one in told[2:]:
+            self.assertIn('is not "NAME:HASH"', one)
+        for secret in ("my-own-token", *digests):
+            self.assertNotIn(secret, "".join(told))
+
+    def test_tokens_twice(self) -> None:
+        """Two programs with one name, or with one token, could not be told apart."""
+        one, two = (hashlib.sha256(text.encode()).hexdigest() for text in ("a long one", "another"))
+        self.assertIn("the same name stands there twice: a", self.only(f'[http]\ntokens = ["a:{one}", "a:{two}"]\n'))
+        self.assertIn("the same token stands there twice: a, b", self.only(f'[http]\ntokens = ["a:{one}", "b:{one}", "c:{two}"]\n'))
+
+    def test_no_token(self) -> None:
+        """To listen for nobody is a mistake."""
+        self.assertIn("http.tokens: there is none", self.only('[http]\nlisten = "tcp:8080"\n'))
 
 
 class SettingTests(SynchronousTestCase):

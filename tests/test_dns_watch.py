@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from pbx.core_settings import DnsSettings
 from pbx.dns_watch import EVERY, FIRST, DnsWatch
 from pbx.dnscheck import Answer, CheckError, DnsCheck, checker
-from pbx.shell.answers import ShellError, Table
-from pbx.shell.dns import dns_command
+from pbx.interfaces import OperationError
+from pbx.operations.answers import Table
+from pbx.operations.dns import dns_command
 from pbx.testing.dns import DnsServer
 from pbx.testing.time import run_for
 
@@ -118,7 +119,7 @@ class CommandTests(WatchCase):
 
     def refused(self, *arguments: Any, **named: Any) -> str:
         done = Deferred.fromCoroutine(dns_command(self.check, self.watch)(*arguments, **named))
-        return str(self.failureResultOf(done, ShellError).value)
+        return str(self.failureResultOf(done, OperationError).value)
 
     def test_name(self) -> None:
         """It prints tables and a sentence, and gives all of it to programs."""

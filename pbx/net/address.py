@@ -133,6 +133,12 @@ def in_brackets(address: str) -> str:
     return f"[{address.partition('%')[0]}]" if ":" in address else address
 
 
+def shown_address(address: tuple[str, int]) -> str:
+    """Address and port, an IPv6 address in brackets."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def local_address_to(remote: str) -> str:
     """
     The address that this host's packets to ``remote`` bear, from the system's routing; sends nothing.

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pbx.log import escaped
-from pbx.shell.answers import padded, width
-from pbx.shell.seen import shown_address, title
+from pbx.net.address import shown_address
+from pbx.operations.answers import padded, width
+from pbx.shell.seen import title
 
 if TYPE_CHECKING:
     from pbx.trace import Seen

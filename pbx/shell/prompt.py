@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.conch.manhole import ColoredManhole, ManholeInterpreter
 from twisted.internet.defer import Deferred
 
-from pbx.shell.answers import settled
+from pbx.operations.answers import settled
 from pbx.shell.commands import Commands, Terminal
 from pbx.shell.running import Leave, in_a_sentence, namespace
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from pbx.shell.answers import Answer, ShellError
+from pbx.interfaces import OperationError
+from pbx.operations.answers import Answer
 
 if TYPE_CHECKING:
     from pbx.shell.commands import Commands
@@ -36,7 +37,7 @@ async def run(text: str, commands: Commands, service: Any) -> str:
         What is to be printed: JSON where the result is plain data, else the text of the answer; ends in a newline unless empty.
 
     Raises:
-        ShellError: With a sentence: it is no Python, or it raised something.
+        OperationError: With a sentence: it is no Python, or it raised something.
     """
     names = namespace(commands, service)
     printed = io.StringIO()
@@ -54,7 +55,7 @@ async def run(text: str, commands: Commands, service: Any) -> str:
     except (Leave, SystemExit):
         return printed.getvalue()
     except Exception as error:
-        raise ShellError(in_a_sentence(error, names)) from error
+        raise OperationError(in_a_sentence(error, names)) from error
     return printed.getvalue() + shown(result)
 
 
@@ -85,7 +86,7 @@ def shown(result: Any) -> str:
 def in_a_sentence(error: BaseException, names: Mapping[str, Any]) -> str:
     """What went wrong, in one line or, for mistakes in a file, one each."""
     match error:
-        case ShellError():
+        case OperationError():
             return str(error)
         case SyntaxError():
             where = f" at column {error.offset}" if error.offset else ""

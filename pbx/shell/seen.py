@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from pbx.log import escaped
+from pbx.net.address import shown_address
 from pbx.shell.blanking import without_credentials
 from pbx.shell.pcap import Address, packet
 from pbx.sip import build
@@ -82,9 +83,3 @@ def as_packet(seen: Seen, at: float) -> bytes:
     """As a record of a capture file."""
     source, destination = ends(seen)
     return packet(at, without_credentials(seen.data), source, destination)
-
-
-def shown_address(address: Address) -> str:
-    """Address and port, an IPv6 address in brackets."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

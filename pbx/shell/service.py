@@ -14,11 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.application.service import Service
 from twisted.conch.ssh.keys import BadKeyError, EncryptedKeyError, Key
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.python.failure import Failure
 
 from pbx.discovery import shown
+from pbx.endpoint import listen
 from pbx.log import Log
 from pbx.shell.tracing import Traces
 from pbx.store.secrets import make_folder
@@ -69,14 +67,7 @@ class ShellService(Service):
             raise SystemExit(f"pbx: {problem}") from None
         users = {self._settings.user: [key.public() for key in keys]}
         self._factory = Factory(Realm(self._service, self.traces), host_key, users)
-        endpoint = serverFromString(self._service.reactor, self._settings.listen)
-        listening: Deferred[Any] = endpoint.listen(self._factory)
-        listening.addCallbacks(self._listening, self._cannot_listen)
-        # A port is taken or not, at once; what is raised in a Deferred would stop nothing.
-        problems: list[Failure] = []
-        listening.addErrback(problems.append)
-        if problems:
-            problems[0].raiseException()
+        self.port = listen(self._service.reactor, self._settings.listen, self._factory, "shell")
         super().privilegedStartService()
 
     def stopService(self) -> Deferred[Any] | None:
@@ -87,16 +78,6 @@ class ShellService(Service):
             self._factory.close()
         port, self.port = self.port, None
         return maybeDeferred(port.stopListening) if port is not None else None
-
-    def _listening(self, port: Any) -> None:
-        self.port = port
-
-    def _cannot_listen(self, failure: Failure) -> None:
-        error = failure.value
-        why = error.socketError if isinstance(error, CannotListenError) else failure.getErrorMessage()
-        raise SystemExit(
-            f"pbx: the shell cannot listen on {self._settings.listen}: {why}; end the program that has it, or change [shell] listen"
-        )
 
 
 class KeyProblem(Exception):

@@ -25,8 +25,8 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from pbx.interfaces import OperationError
 from pbx.log import Log
-from pbx.shell.answers import ShellError
 from pbx.shell.commands import Commands, Terminal
 from pbx.shell.prompt import Prompt
 from pbx.shell.running import run
@@ -150,7 +150,7 @@ class Script:
                 continue
             try:
                 self._write(await run(line, self._commands, self._service))
-            except ShellError as error:
+            except OperationError as error:
                 self._complain(str(error))
         self._busy = False
         # A trace to this terminal goes on until the client has enough of it.

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbx.interfaces import OperationError
 from pbx.log import Log
-from pbx.shell.answers import ShellError
 from pbx.shell.pcap import HEADER
 from pbx.shell.seen import as_packet, as_text, numbers_in
 from pbx.store.secrets import make_folder
@@ -108,7 +108,7 @@ class Traces:
         Show the messages of ``number`` as they go by, until the owner is gone.
 
         Raises:
-            ShellError: There are too many traces.
+            OperationError: There are too many traces.
         """
         return self._begin(Trace(number, "terminal", owner, lambda seen: write(as_text(seen, self._moment(seen))), lambda: None))
 
@@ -117,7 +117,7 @@ class Traces:
         Write the messages of ``number`` into a new file: ``.pcap``, or ``.txt`` for text.
 
         Raises:
-            ShellError: The name does not do, the file is there already or cannot be made, or there are too many traces.
+            OperationError: The name does not do, the file is there already or cannot be made, or there are too many traces.
         """
         path = self._place(name)
         is_text = path.suffix == ".txt"
@@ -126,9 +126,9 @@ class Traces:
             make_folder(path.parent)
             file = TraceFile(path, self._clock, self._in_thread, b"" if is_text else HEADER)
         except FileExistsError:
-            raise ShellError(f"{path} is there already; give another name, or take it away") from None
+            raise OperationError(f"{path} is there already; give another name, or take it away") from None
         except OSError as error:
-            raise ShellError(f"{path} cannot be made: {error.strerror}; see to the space and the permissions there") from None
+            raise OperationError(f"{path} cannot be made: {error.strerror}; see to the space and the permissions there") from None
 
         def show(seen: Seen) -> None:
             at = self._moment(seen)
@@ -181,7 +181,7 @@ class Traces:
 
     def _check_room(self) -> None:
         if len(self.running) >= MOST_TRACES:
-            raise ShellError(f"{MOST_TRACES} traces are on already; end one: trace() lists them")
+            raise OperationError(f"{MOST_TRACES} traces are on already; end one: trace() lists them")
 
     def _look(self, seen: Seen) -> None:
         for trace in list(self.running):
@@ -196,11 +196,11 @@ class Traces:
 
     def _place(self, name: str) -> Path:
         if not name.endswith((".pcap", ".txt")) or "\0" in name:
-            raise ShellError(f"a trace goes into a file that ends in .pcap or .txt, not into {name!r}")
+            raise OperationError(f"a trace goes into a file that ends in .pcap or .txt, not into {name!r}")
         folder = self._folder.resolve()
         path = (folder / name).resolve()
         if not path.is_relative_to(folder):
-            raise ShellError(f"a trace goes into a file under {self._folder}, not into {name!r}")
+            raise OperationError(f"a trace goes into a file under {self._folder}, not into {name!r}")
         return path
 
 

@@ -123,6 +123,11 @@ class World:
                 watches=False,
             ),
         )
+        if self.loaded.configuration.http.listen:
+            from pbx.http.service import HttpService
+
+            http: Any = HttpService(self.service, self.network.host(SERVER[0]))
+            http.setServiceParent(self.service)
         self.phones: list[Phone] = []
         self._phones = 0
         self.service.privilegedStartService()

@@ -8,9 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from pbx.interfaces import IShellCommands
+from pbx.interfaces import IShellCommands, OperationError
 from pbx.plugin import Plugin
-from pbx.shell.answers import ShellError
 from pbx.testing.world import World
 
 from .base import Operator, ShellTestCase
@@ -119,7 +118,7 @@ class ExplainTests(ShellTestCase):
         for text in ("busy", "no answer", "NO_ANSWER"):
             last = self.operator.explain("100", "101", text).json()["words"][-1]
             self.assertIn("the caller hears how the attempt ended", last)
-        self.assertIn("'no answer'", str(self.assertRaises(ShellError, self.operator.explain, "100", "101", "nothing")))
+        self.assertIn("'no answer'", str(self.assertRaises(OperationError, self.operator.explain, "100", "101", "nothing")))
 
 
 class ChineseExplainTests(ShellTestCase):

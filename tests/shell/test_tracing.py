@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from pbx.shell.answers import ShellError
+from pbx.interfaces import OperationError
 from pbx.shell.pcap import HEADER, packet
 from pbx.shell.tracing import BIGGEST, LONGEST, MOST_TRACES
 
@@ -71,7 +71,7 @@ class TraceTests(ShellTestCase):
         """There are never more than so many."""
         for _ in range(MOST_TRACES):
             self.operator.trace("101")
-        self.assertIn("are on already", str(self.assertRaises(ShellError, self.operator.trace, "101")))
+        self.assertIn("are on already", str(self.assertRaises(OperationError, self.operator.trace, "101")))
 
     def test_a_broken_one_ends(self) -> None:
         """What breaks in a trace ends that trace alone; the exchange does not notice."""
@@ -115,9 +115,9 @@ class FileTests(ShellTestCase):
     def test_not_elsewhere(self) -> None:
         """Files go under the state folder, into new ones."""
         for name in ("../seen.txt", "/tmp/seen.txt", "a/../../x.pcap"):
-            self.assertIn("under", str(self.assertRaises(ShellError, self.operator.trace, "101", name)))
+            self.assertIn("under", str(self.assertRaises(OperationError, self.operator.trace, "101", name)))
         (self.folder / "there.txt").write_text("x")
-        self.assertIn("is there already", str(self.assertRaises(ShellError, self.operator.trace, "101", "there.txt")))
+        self.assertIn("is there already", str(self.assertRaises(OperationError, self.operator.trace, "101", "there.txt")))
         self.operator.trace("101", "new/folder/x.pcap")
 
     def test_a_day_at_most(self) -> None:
@@ -202,4 +202,4 @@ class StateFolderTests(SynchronousTestCase):
         from pbx.shell.tracing import Traces
 
         traces = Traces(None, None, None, folder, None)  # type: ignore[arg-type]  # nothing but the name is looked at
-        self.assertRaises(ShellError, traces.to_file, "101", "out/x.txt")
+        self.assertRaises(OperationError, traces.to_file, "101", "out/x.txt")

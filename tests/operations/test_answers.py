@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from pbx.shell.answers import Fields, Later, Table, Told, answer_of, settled, width
+from pbx.operations.answers import Fields, Later, Table, Told, answer_of, settled, width
 
 
 class TableTests(SynchronousTestCase):

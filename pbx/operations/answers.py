@@ -1,7 +1,7 @@
 """
-What commands answer: values that print as text at the prompt and have ``.json()`` for programs.
+What operations answer: values that print as text at the prompt and have ``.json()`` for programs.
 
-A command that has to wait gives a `Later`; at the prompt its result is shown when it comes.
+An operation that has to wait gives a `Later`; at the prompt its result is shown when it comes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,8 @@ from twisted.python.failure import Failure
 from pbx.log import escaped
 
 
-class ShellError(Exception):
-    """A command cannot do what was asked: one sentence, shown without a traceback."""
-
-
 class Answer:
-    """What a command has to say."""
+    """What an operation has to say."""
 
     __slots__ = ()
 
@@ -118,7 +114,7 @@ class Fields(Answer):
 
 
 class Later(Deferred[Any]):
-    """The answer of a command that waits for something."""
+    """The answer of an operation that waits for something."""
 
     @classmethod
     def of(cls, waited_for: Deferred[Any]) -> Later:

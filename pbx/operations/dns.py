@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pbx.core_settings import resolver_address
 from pbx.dnscheck import CheckError
-from pbx.shell.answers import Answer, ShellError, Table, Told
+from pbx.interfaces import OperationError
+from pbx.operations.answers import Answer, Table, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -24,7 +25,7 @@ def dns_command(check: Callable[..., Coroutine[Any, Any, DnsCheck]], watch: DnsW
             rows = [(one.name, one.verdict, one.sentence) for one in watch.results.values()]
             return Table(("name", "verdict", "sentence"), rows, "no line or trunk has a name that has been checked yet")
         if not isinstance(name, str):
-            raise ShellError(f'check_dns: {name!r} is no name; write it in quotes, as in "sip.example.com"')
+            raise OperationError(f'check_dns: {name!r} is no name; write it in quotes, as in "sip.example.com"')
         if isinstance(resolvers, str):
             resolvers = [resolvers]
         try:
@@ -32,7 +33,7 @@ def dns_command(check: Callable[..., Coroutine[Any, Any, DnsCheck]], watch: DnsW
                 resolver_address(one)
             found = await check(name, resolvers)
         except (CheckError, ValueError, TypeError) as error:
-            raise ShellError(f"check_dns: {error}") from None
+            raise OperationError(f"check_dns: {error}") from None
         return Told(found.text(), found.json())
 
     return check_dns

@@ -1,5 +1,5 @@
 """
-What the tables of the shell are made of.
+What the answers of operations are made of.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from twisted.application.service import IService
 from pbx import interfaces
 from pbx.config import CORE
 from pbx.discovery import interfaces_of, shown
+from pbx.net.address import shown_address
+from pbx.operations.answers import Answer, Fields, Table
 from pbx.settings import Settings
-from pbx.shell.answers import Answer, Fields, Table
-from pbx.shell.seen import shown_address
 
 if TYPE_CHECKING:
     from pbx.call.exchange import Exchange
@@ -87,8 +87,8 @@ def plugin_rows(service: PbxService) -> list[tuple[Any, ...]]:
     return rows
 
 
-def sizes_of(service: PbxService, traces: int) -> dict[str, Any]:
-    """Every table with its length: those of calls, and under ``standing`` all others."""
+def sizes_of(service: PbxService, **more: int) -> dict[str, Any]:
+    """Every table with its length: those of calls, and under ``standing`` all others; ``more``: of tables that whoever asks has himself."""
     exchange = service.exchange
     found = {
         "calls": len(exchange.calls),
@@ -108,7 +108,7 @@ def sizes_of(service: PbxService, traces: int) -> dict[str, Any]:
         **service.user_agent.sizes(),
         "recent_calls": len(exchange.recent),
         "kept_messages": len(service.messages),
-        "traces": traces,
+        **more,
     }
     for name, instance in service.generation.instances.items():
         if callable(getattr(instance, "sizes", None)):
