@@ -108,7 +108,7 @@ def _conclusion(call: Call, words: _Words) -> list[str]:
     last = steps[-1].verdict if steps else Pass()
     if steps and steps[-1].question == "divert":
         return [words("no further", status=486 if call.outcome is Outcome.BUSY else 480)]
-    overflowing = call.outcome is not None and (not steps or steps[-1].question == "overflow" or isinstance(last, Ring))
+    overflowing = call.outcome not in (None, Outcome.ANSWERED) and (not steps or steps[-1].question == "overflow" or isinstance(last, Ring))
     if overflowing and isinstance(last, Pass | Ring):
         assert call.outcome is not None
         return [words("no more", outcome=words.outcome(call.outcome))]

@@ -167,6 +167,29 @@ class AllTests(GroupTests):
         self.call()
         self.assertEqual((len(door.incoming), self.ringing()), (1, ["101"]))
 
+    def test_first_party_of_a_callback(self) -> None:
+        """The exchange calls the group for somebody: who answers first waits for the second party, and then they talk."""
+        self.group()
+        self.world.exchange.originate("300", "104")
+        self.world.run(0.5)
+        self.assertEqual(self.ringing(), ["101", "102", "103"])
+        self.last("103").answer()
+        self.world.run(0.5)
+        self.assertEqual(self.ringing(), ["104"])
+        self.last("104").answer()
+        self.world.run(0.5)
+        self.assert_talk(self.last("103"), self.last("104"))
+
+    def test_required_reliability(self) -> None:
+        """A caller that wants provisional responses reliably (RFC 3262) has one dialog, whoever of the members rings or answers."""
+        self.group()
+        self.phone["100"].rel100 = "required"
+        call = self.call()
+        self.last("103").answer()
+        self.world.run(0.5)
+        self.assert_talk(call, self.last("103"))
+        self.assertEqual(len({response.to_tag for response in call.responses}), 1)
+
     def test_caller_from_outside(self) -> None:
         """A call that comes over a trunk to the group's number rings there."""
         self.group(more=TRUNK + 'incoming = "300"\n')
