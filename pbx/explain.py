@@ -24,6 +24,7 @@ _ENGLISH = {
     "shown": "{value} is shown as the caller",
     "ring": "rings {targets}",
     "ring nobody": "would ring its devices, but none is registered",
+    "find nobody": "finds nobody to ring",
     "at once": "all at once",
     "in turn": "one after another",
     "for": "for {value:g} s",
@@ -48,6 +49,7 @@ _CHINESE = {
     "shown": "主叫显示为 {value}",
     "ring": "振铃 {targets}",
     "ring nobody": "要振铃它的设备,但没有设备注册",
+    "find nobody": "没有可振铃的分机",
     "at once": "同时",
     "in turn": "依次",
     "for": "{value:g} 秒",
@@ -106,7 +108,7 @@ def _conclusion(call: Call, words: _Words) -> list[str]:
     last = steps[-1].verdict if steps else Pass()
     if steps and steps[-1].question == "divert":
         return [words("no further", status=486 if call.outcome is Outcome.BUSY else 480)]
-    overflowing = call.outcome is not None and (not steps or steps[-1].question == "overflow" or isinstance(last, Ring))
+    overflowing = call.outcome not in (None, Outcome.ANSWERED) and (not steps or steps[-1].question == "overflow" or isinstance(last, Ring))
     if overflowing and isinstance(last, Pass | Ring):
         assert call.outcome is not None
         return [words("no more", outcome=words.outcome(call.outcome))]
@@ -131,7 +133,7 @@ class _Words:
             case Pass():
                 return self._join((self("pass"), *self._narrowed(verdict)))
             case Ring(targets=()):
-                return self("ring nobody")
+                return self._join((self("find nobody"), verdict.why)) if verdict.why else self("ring nobody")
             case Ring():
                 how = [self("in turn" if verdict.in_turn else "at once")] if len(verdict.targets) > 1 else []
                 seconds = [self("for", value=verdict.timeout)] if verdict.timeout is not None else []

@@ -99,11 +99,15 @@ class Generation:
         routers = [(name, one) for name, one in self._providing(ICallRouter) if not self.handles[name].carriers]  # a carrier's is not local
         mistakes = []
         for handle in self.handles.values():
-            for number, setting in handle.expected:
-                if not exchange.is_local(number, routers):
+            for number, setting, local in handle.expected:
+                if not (exchange.is_local(number, routers) or (not local and self._is_outside(number))):
                     value, remedy = as_toml(number), "name an extension or a service number that exists"
+                    remedy += "" if local else ", or a number that begins with the prefix of a line or trunk"
                     mistakes.append(Mistake(str(loaded.path), setting, value, "there is no such number", remedy))
         return mistakes
+
+    def _is_outside(self, number: str) -> bool:
+        return any(number.startswith(prefix) for carrier in self.carriers for prefix in carrier.prefixes)
 
     @property
     def peers(self) -> dict[str, Peer]:

@@ -66,8 +66,8 @@ class Handle:
         self.dial_plan: DialPlan = exchange.dial_plan
         self.carriers: list[Carrier] = []
         """What the plugin carries."""
-        self.expected: list[tuple[str, str]] = []
-        """Numbers that must exist, and the settings that name them."""
+        self.expected: list[tuple[str, str, bool]] = []
+        """Numbers that must exist, the settings that name them, and whether they must be local."""
         self.spared: list[Callable[[str], bool]] = []
         """Say of an address whether it is never banned."""
         self.warnings: Mapping[str, str] = exchange.warnings
@@ -112,8 +112,8 @@ class Handle:
     def carry(self, carriers: Sequence[Carrier]) -> None:
         self.carriers += carriers
 
-    def expect_number(self, number: str, setting: str) -> None:
-        self.expected.append((number, setting))
+    def expect_number(self, number: str, setting: str, *, local: bool = True) -> None:
+        self.expected.append((number, setting, local))
 
     def spare(self, is_spared: Callable[[str], bool]) -> None:
         self.spared.append(is_spared)

@@ -313,9 +313,9 @@ class IPbx(Interface):
     def carry(carriers: Sequence[Carrier]) -> None:
         """Put lines or trunks into the dial plan, in the order of the file; in force with this generation of plugins."""
 
-    def expect_number(number: str, setting: str) -> None:
+    def expect_number(number: str, setting: str, *, local: bool = True) -> None:
         """
-        Demand that ``number`` exists here.
+        Demand that ``number`` exists here; not ``local``: or that a line or trunk has a prefix for it.
 
         Otherwise the start, or the reload, is refused, with a sentence that names ``setting`` (``"lines.a.incoming"``).
         """

@@ -18,7 +18,7 @@ from pbx.sip.invite_session import State
 from pbx.sip.session_events import Acknowledged, Asked, Closed, End, OfferAnswered, OfferCancelled, Offered, OfferRefused, Replied
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
     from typing import Any
 
     from twisted.internet.interfaces import IDelayedCall
@@ -63,7 +63,7 @@ class Bridge:
         self.done: Deferred[str | Transfer] = Deferred()
         """Fires when it is over: with the reason, in words, or with the transfer that one of the legs has asked for."""
 
-    def begin(self, held: tuple[SessionEvent, ...] = (), *, owes_ack: bool = False, is_behind: bool = False) -> None:
+    def begin(self, held: Iterable[SessionEvent] = (), *, owes_ack: bool = False, is_behind: bool = False) -> None:
         """
         Take both legs.
 

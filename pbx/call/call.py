@@ -37,8 +37,8 @@ class Call:
     """
     One call, from the caller's INVITE to the record on disk.
 
-    What routers may read: `caller`, `called`, `dialled`, `outcome`, `hops`, `ringing`, `redirection`, `exchange`, `random`,
-    `rights`.
+    What routers may read: `caller`, `called`, `dialled`, `outcome`, `hops`, `diversions`, `ringing`, `redirection`, `explaining`,
+    `exchange`, `random`, `rights`.
 
     Attributes:
         call_id: The exchange's own id of the call.

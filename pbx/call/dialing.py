@@ -16,7 +16,7 @@ from pbx.call.driving import NoWay
 from pbx.call.leg import Leg, reason_value
 from pbx.call.peer import Kind
 from pbx.call.redirection import Redirection, numbers_of
-from pbx.call.verdict import Outcome, Ring
+from pbx.call.verdict import Outcome, Refuse, Ring
 from pbx.interfaces import MediaUnavailable
 from pbx.sdp.answering import agree
 from pbx.sdp.offer_answer import OfferAnswerError
@@ -25,7 +25,7 @@ from pbx.sip.outgoing_session import OutgoingSession
 from pbx.sip.session_events import Answered, OfferAnswered, Offered, OfferRefused, PrackRefused, Progressed, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
     from typing import Any
 
     from twisted.internet.interfaces import IDelayedCall
@@ -63,7 +63,7 @@ class Rung:
         response: What the far end said of its own accord; 0: nothing.
         winner: The leg that answered.
         sdp: What its 2xx carried; None: nothing, it has answered our offer reliably before.
-        held: Events of the winner that came too early for the bridge.
+        held: Events of the winner that came too early for the bridge; more may come while the two are being joined.
         picked_up: What the winner has offered, where it is the leg of somebody who has picked the call up.
     """
 
@@ -73,7 +73,7 @@ class Rung:
     response: int = 0
     winner: Leg | None = None
     sdp: str | None = None
-    held: tuple[SessionEvent, ...] = ()
+    held: Iterable[SessionEvent] = ()
     picked_up: Description | None = None
 
 
@@ -151,7 +151,7 @@ class Attempt:
             self._over = True
             self._stop_ringing(ELSEWHERE if self._winner is not None else self._call.reason_header)
         if self._winner is not None:
-            return Rung(Outcome.ANSWERED, 200, "", 200, self._winner, self._answer, tuple(self._held), self._picked_up)
+            return Rung(Outcome.ANSWERED, 200, "", 200, self._winner, self._answer, self._held, self._picked_up)
         return self._best()
 
     @property
@@ -159,26 +159,26 @@ class Attempt:
         """Who is ringing."""
         return tuple(dict.fromkeys(leg.peer for leg in self._ringing))
 
-    def pick_up(self, picker: CallerWaits) -> str:
+    def pick_up(self, picker: CallerWaits) -> Refuse | None:
         """
         Let ``picker`` answer in the place of those who ring: its leg is this call's from now on.
 
         Returns:
-            "", or why not: then nothing has happened.
+            None, or why not: then nothing has happened.
         """
         if self._winner is not None or not self._ringing:
-            return "nobody is rung any more"
+            return Refuse(480, "nobody is rung any more")
         offered, offer = self._waiting.offer, picker.offer
         if offered is None or offer is None:
-            return "one of the two phones makes no offer"
+            return Refuse(480, "one of the two phones makes no offer")
         if not any(media.port for media in agree(offer, offered, None).media):
-            return "the two phones have no codec in common"
+            return Refuse(488, "the two phones have no codec in common")
         leg = self._winner = picker.leg
         self._call.exchange.move(leg, self._call)
         leg.owner = self
         self._picked_up = offer
         self._settle()
-        return ""
+        return None
 
     # Legs of the attempt tell what happens to them here.
 
@@ -393,11 +393,15 @@ class Attempt:
                 hops = (*call.diversions, *fork)
                 if len(hops) >= call.exchange.diverting.most_hops or is_loop(call.caller, hops, redirection.by, number):
                     continue
+                if number == call.called:
+                    continue  # back to the group, all of whose members have had their call
                 verdict = await call.exchange.sound_out(number, redirection.peer, call.caller)
                 if isinstance(verdict, Ring) and verdict.targets and not self._over:
                     hop = Diversion(redirection.by, number, "redirected")
+                    ringing = {(leg.peer, leg.uri) for leg in self._ringing}
                     for target in verdict.targets:
-                        await self._start(target, (*fork, hop))
+                        if (target.peer, target.uri) not in ringing:
+                            await self._start(target, (*fork, hop))
                     return
             self._failures.append(_Failure(480, f"{redirection.peer} redirects to nobody who can be rung", Outcome.UNREACHABLE))
         finally:
@@ -407,7 +411,7 @@ class Attempt:
     def _best(self) -> Rung:
         if not self._failures:
             return Rung(Outcome.UNREACHABLE, 480, "nobody is registered")
-        best = min(self._failures, key=_rank)
+        best = min(self._failures, key=_rank_in_group if self._is_group else _rank)
         return Rung(best.outcome, best.status, best.why, best.response)
 
     def _run(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
@@ -431,6 +435,11 @@ def _rank(failure: _Failure) -> tuple[int, int]:
     """RFC 3261 §16.7 step 6: a 6xx first, else the lowest class; of one class, the one that says most about the callee."""
     order = (Outcome.REDIRECTED, Outcome.BUSY, Outcome.REJECTED, Outcome.NO_ANSWER, Outcome.UNREACHABLE)
     return (0 if failure.status >= 600 else failure.status // 100, order.index(failure.outcome))
+
+
+def _rank_in_group(failure: _Failure) -> int:
+    """Nobody speaks for the others, not even with a 6xx, and a group is busy only if all are who can be had."""
+    return (Outcome.NO_ANSWER, Outcome.REJECTED, Outcome.BUSY, Outcome.REDIRECTED, Outcome.UNREACHABLE).index(failure.outcome)
 
 
 def _judged(leg: Leg, event: Refused, *, redirected: bool) -> _Failure:

@@ -146,12 +146,12 @@ async def serve(call: Call, waiting: Waiting) -> None:
 def _pick_up(call: Call, waiting: Waiting, verdict: PickUp) -> None:
     """Let who waits answer another call; its leg goes over there, and this call is over."""
     other = call.exchange.calls.get(verdict.call_id)
-    why = "nobody is rung any more"
+    refused: Refuse | None = Refuse(480, "nobody is rung any more")
     if other is not None and other.attempt is not None and isinstance(waiting, CallerWaits):
-        why = other.attempt.pick_up(waiting)
-    if why:
-        call.reason = why
-        waiting.refuse(480, why)
+        refused = other.attempt.pick_up(waiting)
+    if refused is not None:
+        call.reason = refused.why
+        waiting.refuse(refused.status, refused.why)
         return
     assert other is not None
     call.outcome, call.status, call.reason = Outcome.ANSWERED, 200, f"picked up call {other.call_id}"
@@ -223,6 +223,8 @@ async def _ring(call: Call, waiting: Waiting, verdict: Ring) -> Rung:
     seconds = verdict.timeout if verdict.timeout is not None else call.exchange.ring_timeout
     if call.ring_at_most is not None:
         seconds = min(seconds, call.ring_at_most)
+    if verdict.begun is not None:
+        verdict.begun()
     attempt = call.attempt = Attempt(call, waiting)
     try:
         return await attempt.ring(verdict, seconds)

@@ -12,6 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pbx.call.peer import Target
 
 
@@ -61,6 +63,7 @@ class Ring:
         group: Several parties, none of which speaks for the others: a 6xx of one does not end the attempt, and where one redirects,
             that fork alone goes elsewhere.
         why: For the trace: why these and not others.
+        begun: Called when they are really rung, and never in a rehearsal: for a router that counts what becomes of its verdicts.
     """
 
     targets: tuple[Target, ...]
@@ -68,6 +71,7 @@ class Ring:
     in_turn: bool = False
     group: bool = False
     why: str = ""
+    begun: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ CODECS = ("PCMU", "PCMA")
 EVENTS = "telephone-event/8000"
 """Digits (RFC 4733), at the clock rate of the codec (§2.1)."""
 
+_BESIDE_A_CODEC = ("TELEPHONE-EVENT/", "CN/")
+"""What is sent in between, in the stream of a codec."""
+
 _PLAIN_RTP = ("RTP/AVP", "RTP/AVPF")
 
 # RFC 3264 §6.1: what may be answered, by what is offered: first what it allows of sending, then of receiving.
@@ -123,9 +126,10 @@ def agree(known: Description, offer: Description, told: Description | None) -> D
 
 
 def _common(ours: Media, theirs: Media) -> list[str]:
-    """The formats that both have under the same number: the relay does not translate them."""
+    """The formats that both have under the same number: the relay does not translate them. Digits and comfort noise alone are none."""
     mine = {one: plain_encoding(ours.encoding(one)) for one in ours.formats}
-    return [one for one in theirs.formats if mine.get(one) == plain_encoding(theirs.encoding(one))]
+    both = [one for one in theirs.formats if mine.get(one) == plain_encoding(theirs.encoding(one))]
+    return both if any(not mine[one].startswith(_BESIDE_A_CODEC) for one in both) else []
 
 
 def _format_of(line: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from pbx.testing.world import World
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 SETTLED = 64 * 0.5 + 1.0
 """Seconds after which nothing of a call may be left: 64*T1, and a moment for the packet in flight."""
+
+
+async def _later(clock: Any, seconds: float, rewrite: Any, *arguments: Any) -> Any:
+    await deferLater(clock, seconds)
+    return await rewrite(*arguments)
 
 
 class FlowTests(SynchronousTestCase):
@@ -57,6 +64,12 @@ class FlowTests(SynchronousTestCase):
         self.world.run(0.5)
         self.assertEqual((call.state, bob.incoming[-1].state), ("talking", "talking"))
         return call, bob.incoming[-1]
+
+    def slow_media(self, seconds: float) -> None:
+        """Offers and answers take this long to rewrite, as with another engine behind `IMediaPlane`."""
+        plane: Any = self.world.service.media
+        for name in ("offer", "answer"):
+            setattr(plane, name, partial(_later, self.world.clock, seconds, getattr(plane, name)))
 
     def last_record(self) -> Record:
         """The record of the call that ended last."""

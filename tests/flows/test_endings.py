@@ -46,6 +46,18 @@ class EndingTests(FlowTests):
             call.hang_up()
         self.world.run(0.5)
 
+    def test_while_they_are_being_joined(self) -> None:
+        """Who has answered hangs up before a slow media plane has joined the two: the caller is released as well."""
+        alice, bob = self.two_phones()
+        self.slow_media(0.2)
+        call = alice.dial("101")
+        self.world.run(0.5)
+        bob.incoming[0].answer()
+        self.world.run(0.1)
+        bob.incoming[0].hang_up()
+        self.world.run(1.0)
+        self.assertEqual(call.state, "over")
+
     def test_longest_time(self) -> None:
         """``max_call_duration``: both get BYE when it is over, counted from the answer."""
         alice, bob = self.two_phones("[limits]\nmax_call_duration = 30.0\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from pbx.sdp import Negotiation, OfferAnswerError, State, answer_direction, offer_audio, parse_description, refuse, select_audio
+from pbx.sdp.answering import agree
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
 
@@ -92,6 +93,20 @@ class SelectTests(SynchronousTestCase):
         """A refused stream keeps its kind, protocol and formats (RFC 3264 §6)."""
         media = parse_description(HEAD + "m=video 49170/2 RTP/AVP 31 32\r\na=rtpmap:31 H261/90000\r\n").media[0]
         self.assertEqual(str(refuse(media)), "m=video 0 RTP/AVP 31 32\r\n")
+
+
+class AgreeTests(SynchronousTestCase):
+    """An answer in the name of a peer that cannot be asked."""
+
+    def test_codec_in_common(self) -> None:
+        """What both have said, in the order of the offer."""
+        known, offer = (offer_audio(f"192.0.2.{host}", 4000, codecs=codecs) for host, codecs in ((1, ("PCMU", "PCMA")), (2, ("PCMA",))))
+        self.assertEqual(agree(known, offer, None).media[0].formats, ["8", "101"])
+
+    def test_digits_are_no_codec(self) -> None:
+        """Nothing but digits in common: the stream is refused, for nobody could speak in it."""
+        known, offer = (offer_audio(f"192.0.2.{host}", 4000, codecs=codecs) for host, codecs in ((1, ("PCMU",)), (2, ("PCMA",))))
+        self.assertEqual(agree(known, offer, None).media[0].port, 0)
 
 
 class DirectionTests(SynchronousTestCase):

@@ -83,6 +83,14 @@ class ExplainedTests(SynchronousTestCase):
         self.assertIn("refuses with 403: not from here", self.lines(self.call(self.step("x", Refuse(403, "not from here"))))[-1])
         self.assertIn("is answered in the exchange, by world", self.lines(self.call(self.step("x", Answer(World()))))[-1])
 
+    def test_rung(self) -> None:
+        """A rehearsal that comes to somebody who rings ends there: nothing more is to be said."""
+        world = World()
+        world.phone("101")
+        exchange = world.exchange
+        call = self.successResultOf(exchange.explain(Caller(exchange.directory["100"], "100"), "101"))
+        self.assertIn("extensions: rings extension 101 at ", self.lines(call)[-1])
+
     def test_loop(self) -> None:
         """A loop of diversions ends it: 482 inside, and the caller hears 480, or 486 from one that was busy."""
         loop = Step("diversion", "divert", "101", Refuse(482, "a loop"), 0.0)
