@@ -9,6 +9,7 @@ from pbx.call.call import Call
 from pbx.call.dial_plan import Carrier
 from pbx.call.identity import asserted
 from pbx.call.leg import Leg
+from pbx.call.origination import End, Originated
 from pbx.call.peer import Caller, Challenge, Kind, Login, NextHop, Peer, Target
 from pbx.call.record import Record
 from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring, Verdict
@@ -25,6 +26,7 @@ from pbx.interfaces import (
     IRegistrationPolicy,
     IShellCommands,
     IStore,
+    ShellError,
 )
 from pbx.media.tones import Tone
 from pbx.plugin import Plugin
@@ -34,9 +36,9 @@ from pbx.sip.registration_events import Account, Registered, RegistrationFailed
 from pbx.sip.uri import SipUri, TelUri, number_of, parse_uri
 
 __all__ = [
-    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert", "Ha1s", "IApplication",
-    "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow", "IPbx", "IRegistrationPolicy",
-    "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Outcome", "Pass", "Peer", "Plugin", "Record", "Refuse", "Registered",
-    "RegistrationFailed", "Ring", "Settings", "SipUri", "Target", "TelUri", "Tone", "Verdict", "asserted", "carrier_target", "ha1s",
-    "number_of", "parse_uri", "setting",
+    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert", "End", "Ha1s",
+    "IApplication", "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow", "IPbx",
+    "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Originated", "Outcome", "Pass", "Peer",
+    "Plugin", "Record", "Refuse", "Registered", "RegistrationFailed", "Ring", "Settings", "ShellError", "SipUri", "Target",
+    "TelUri", "Tone", "Verdict", "asserted", "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.endpoints import serverFromString
 from zope.interface import implementer
 
+from pbx.call.peer import Caller, Kind, Peer
 from pbx.interfaces import ILocationService, IPbx, IStore
 from pbx.log import Log
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from pbx.call.call import Call
     from pbx.call.dial_plan import Carrier, DialPlan
     from pbx.call.exchange import Exchange
-    from pbx.call.peer import Peer
     from pbx.call.probing import Prober
     from pbx.call.user_agent import UserAgent
+    from pbx.call.verdict import Verdict
     from pbx.service import SecretKeeper
     from pbx.settings import Settings
 
@@ -47,6 +48,8 @@ class Handle:
         prober: Prober,
         resolver: Any,
         show: Callable[[str], None],
+        refusing: Callable[[], str],
+        kept: dict[str, Any],
     ) -> None:
         self.clock = reactor
         self.calls: Mapping[str, Call] = exchange.calls
@@ -72,6 +75,9 @@ class Handle:
         self.show = show
         self.peers: dict[str, Peer] = {}
         """What the plugin has enlisted."""
+        self.refusing = refusing
+        self.kept = kept
+        self._name = name
         self._exchange = exchange
         self._extensions = extensions
         self._reactor = reactor
@@ -81,13 +87,39 @@ class Handle:
     def local_time(self) -> time:
         return datetime.fromtimestamp(self._exchange.wall()).astimezone().time()
 
-    def originate(self, first: str, second: str, caller: str | None = None) -> Call:
-        return self._exchange.originate(first, second, caller)
+    def wall(self) -> float:
+        return self._exchange.wall()
+
+    def originate(
+        self,
+        first: str,
+        second: str,
+        caller: str | None = None,
+        *,
+        caller_for_second: str | None = None,
+        level: int | None = None,
+        lasts_at_most: float | None = None,
+    ) -> Call:
+        rights = None if level is None else self._with_level(level)
+        return self._exchange.originate(
+            first, second, caller, caller_for_second=caller_for_second, rights=rights, lasts_at_most=lasts_at_most
+        )
+
+    def rehearse(self, called: str, *, caller: str = "", level: int | None = None) -> Deferred[Verdict]:
+        peer = self._exchange.directory.get(caller) or Peer(Kind.EXTENSION, caller or self._name)
+        return self._exchange.rehearse(Caller(peer if level is None else self._with_level(level), caller), called)
+
+    def _with_level(self, level: int) -> Peer:
+        """Somebody with this level, who bears the name of the plugin: as such he may stand in ``allowed`` of a line."""
+        return Peer(Kind.EXTENSION, self._name, level=level)
 
     def listen(self, description: str, factory: Any) -> Deferred[Any]:
         endpoint: Any = serverFromString(self._reactor, description)  # type: ignore[no-untyped-call]  # Twisted has no annotations there
         listening: Deferred[Any] = endpoint.listen(factory)
         return listening
+
+    def listen_udp(self, port: int, protocol: Any, interface: str = "") -> Any:
+        return self._reactor.listenUDP(port, protocol, interface)
 
     def secret(self, name: str) -> tuple[str, bool]:
         return self._secrets.password(name)

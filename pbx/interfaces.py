@@ -118,11 +118,19 @@ class IApplication(Interface):
         """
 
 
+class ShellError(Exception):
+    """A command cannot do what was asked: one sentence, shown without a traceback."""
+
+
 class IShellCommands(Interface):
     """Adds commands to the shell."""
 
     def shell_commands() -> dict[str, Callable[..., Any]]:
-        """Functions by the name under which they can be called; each docstring is its help."""
+        """
+        Functions by the name under which they can be called; each docstring is its help.
+
+        They give texts, dicts, lists of dicts, or a Deferred of such; what cannot be done is a `ShellError`.
+        """
 
 
 class MediaUnavailable(Exception):
@@ -235,16 +243,62 @@ class IPbx(Interface):
     user_agent = Attribute("Registers accounts at other servers: a `pbx.call.user_agent.UserAgent`.")
     prober = Attribute("Watches whether other servers are there: a `pbx.call.probing.Prober`.")
     resolver = Attribute("Finds the servers of a domain (RFC 3263): a `pbx.net.resolver.Resolver`.")
+    kept = Attribute("A dict of the plugin's own, which its next generation finds again after a reload; it does not outlive the process.")
     state_folder = Attribute("The folder of what must outlive the process, a ``pathlib.Path``.")
 
     def local_time() -> Any:
         """The wall clock's time of day, a ``datetime.time``, in local time."""
 
-    def originate(first: str, second: str, caller: str | None = None) -> Any:
-        """Ring ``first``; when it answers, ring ``second`` and join them. Returns the `Call`."""
+    def wall() -> float:
+        """Seconds of Unix time."""
+
+    def refusing() -> str:
+        """Why no new calls are taken now, as when the exchange stops or has too much to do; "" when they are."""
+
+    def originate(
+        first: str,
+        second: str,
+        caller: str | None = None,
+        *,
+        caller_for_second: str | None = None,
+        level: int | None = None,
+        lasts_at_most: float | None = None,
+    ) -> Any:
+        """
+        Ring ``first``; when it answers, ring ``second`` for it and join them.
+
+        Args:
+            first: A number, as one would dial it.
+            second: Another.
+            caller: The number shown to both, "" for none; None: each sees the other's.
+            caller_for_second: The number shown to ``second``, where it is another one.
+            level: The call level with which both are dialled; None: with the rights of ``first``.
+            lasts_at_most: Seconds from the first one's answer.
+
+        Returns:
+            The `Call`. When it is over, its ``originated`` tells what became of it. It may be over at once.
+        """
+
+    def rehearse(called: str, *, caller: str = "", level: int | None = None) -> Deferred[Verdict]:
+        """
+        What the dial plan would say of ``called``, without ringing anybody: its last verdict.
+
+        Args:
+            called: The number, as one would dial it.
+            caller: Who dials: an extension.
+            level: Dial with this call level instead of the caller's rights.
+        """
 
     def listen(description: str, factory: Any) -> Deferred[Any]:
         """Listen for a stream protocol; ``description`` as Twisted's endpoints have it."""
+
+    def listen_udp(port: int, protocol: Any, interface: str = "") -> Any:
+        """
+        Listen for datagrams with a ``DatagramProtocol``. Returns the ``IListeningPort``.
+
+        Raises:
+            twisted.internet.error.CannotListenError: The port is taken.
+        """
 
     def in_thread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Run what would block (a file, a query) outside the loop."""

@@ -216,6 +216,7 @@ class PbxService(MultiService):
         self.reloads = Reloads(self)
         self.ready: Deferred[None] = Deferred()
         self.started_at = 0.0
+        self.kept: dict[str, dict[str, Any]] = {}  # what a generation of a plugin leaves to the next
 
     # Starting
 
@@ -323,6 +324,10 @@ class PbxService(MultiService):
         if self.location.is_bound(address):
             return True
         return any(is_spared(address) for handle in self.generation.handles.values() for is_spared in handle.spared)
+
+    def refusing(self) -> str:
+        """Why no new calls are taken; "" when they are."""
+        return self.b2bua.refusing if self.ready.called else "starting"
 
     def _is_ours(self, host: str) -> bool:
         return host in self.addresses.own or host == "localhost" or not self.loaded.configuration.sip.domain

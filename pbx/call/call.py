@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pbx.call.exchange import Exchange
     from pbx.call.leg import Leg
+    from pbx.call.origination import Originated
     from pbx.call.peer import Caller, Peer
 
 
@@ -50,6 +51,8 @@ class Call:
         hops_left: Max-Forwards of what is sent on (RFC 3261 §16.6 step 3): so a loop through other servers ends.
         reason: Why it ended, in words.
         reason_header: The value of the Reason header that goes to those who still ring; "" for none.
+        timed_out: It has lasted as long as it may.
+        originated: What became of a call that the exchange began itself; None: it is none, or is not over.
         explaining: True for a rehearsal by `explain`: nobody is rung.
     """
 
@@ -68,6 +71,7 @@ class Call:
         "hops_left",
         "legs",
         "log",
+        "originated",
         "outcome",
         "phase",
         "reason",
@@ -80,6 +84,7 @@ class Call:
         "subscriber",
         "talk_at_most",
         "task",
+        "timed_out",
         "trace",
     )
 
@@ -101,6 +106,8 @@ class Call:
         self.phase = Phase.ROUTING
         self.explaining = False
         self.cancelled = False
+        self.timed_out = False
+        self.originated: Originated | None = None
         self.ring_at_most: float | None = None
         self.talk_at_most: float | None = None
         self.begun_at = exchange.wall()

@@ -19,7 +19,7 @@ from pbx.call.dialing import Attempt, Rung
 from pbx.call.leg import reason_value
 from pbx.call.media_path import read
 from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring
-from pbx.call.waiting import CallerWaits, NobodyWaits
+from pbx.call.waiting import CallerWaits
 from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 
@@ -40,15 +40,10 @@ MOST_ATTEMPTS = 20
 
 async def live(call: Call, leg: Leg, sdp: str | None) -> None:
     """From the caller's INVITE, whose leg is ``leg`` and whose offer ``sdp``, to the end."""
-    await _to_its_end(call, _live(call, leg, sdp), leg.refuse)
+    await to_its_end(call, _live(call, leg, sdp), leg.refuse)
 
 
-async def originate(call: Call, first: str, second: str) -> None:
-    """Ring ``first``; once it answers it hears ringback while ``second`` is rung for it (RFC 3725)."""
-    await _to_its_end(call, _originate(call, first, second), _tell_nobody)
-
-
-async def _to_its_end(call: Call, work: Coroutine[Any, Any, None], refuse: Callable[..., None]) -> None:
+async def to_its_end(call: Call, work: Coroutine[Any, Any, None], refuse: Callable[..., None]) -> None:
     """Let ``work`` run; whatever becomes of it, the call has ended. ``refuse(status, why, extra)`` tells a caller who has no answer yet."""
     try:
         await work
@@ -70,10 +65,6 @@ async def _to_its_end(call: Call, work: Coroutine[Any, Any, None], refuse: Calla
         call.exchange.ended(call)
 
 
-def _tell_nobody(*_: object) -> None:
-    """An originated call has no caller who could be refused."""
-
-
 async def _live(call: Call, leg: Leg, sdp: str | None) -> None:
     offer = None
     if sdp is not None:
@@ -82,22 +73,9 @@ async def _live(call: Call, leg: Leg, sdp: str | None) -> None:
     await serve(call, CallerWaits(leg, offer))
 
 
-async def _originate(call: Call, first: str, second: str) -> None:
-    nobody = NobodyWaits()
-    call.called = first
-    reached = await reach(call, partial(_ring, call, nobody))
-    if not isinstance(reached, Rung) or reached.winner is None:
-        why = reached.why if isinstance(reached, Refuse) else "it is a service of the exchange"
-        call.reason = f"{first} cannot be had: {why}"
-        return
-    waiting = await nobody.became(reached.winner, reached.sdp)
-    call.called, call.outcome, call.response = second, None, 0
-    await serve(call, waiting)
-
-
-async def serve(call: Call, waiting: Waiting) -> None:
-    """Route for the leg that waits, and go on until it is refused or its conversation is over."""
-    reached = await reach(call, partial(_ring, call, waiting))
+async def serve(call: Call, waiting: Waiting) -> Rung | Answer | Refuse:
+    """Route for the leg that waits, and go on until it is refused or its conversation is over; gives what was found for it."""
+    reached = await reach(call, partial(ring, call, waiting))
     match reached:
         case Rung():
             await _talk(call, waiting, reached)
@@ -107,6 +85,7 @@ async def serve(call: Call, waiting: Waiting) -> None:
             call.reason = reached.why
             call.log.info("refused with {status}: {why}", status=reached.status, why=reached.why)
             waiting.refuse(reached.status, reached.why)
+    return reached
 
 
 async def reach(call: Call, ring: Callable[[Ring], Awaitable[Rung]]) -> Rung | Answer | Refuse:
@@ -138,25 +117,29 @@ async def reach(call: Call, ring: Callable[[Ring], Awaitable[Rung]]) -> Rung | A
                 raise AssertionError("routing never passes")
 
 
-async def rehearse(call: Call, outcome: Outcome | None) -> Call:
+async def rehearse(call: Call, outcome: Outcome | None) -> Verdict:
     """
-    Follow the verdicts without ringing anybody.
+    Follow the verdicts without ringing anybody; gives the last one.
 
     Args:
         call: Carries the trace afterwards.
         outcome: How each attempt is taken to end; None: the first `Ring` with somebody to ring is the end.
     """
+    last: Verdict = Pass()
 
-    async def ring(verdict: Ring) -> Rung:
+    async def imagine(verdict: Ring) -> Rung:
+        nonlocal last
+        last = verdict
         if outcome is None and verdict.targets:
             return Rung(Outcome.ANSWERED, 200, "")
         return Rung(outcome or Outcome.UNREACHABLE, 480, "")
 
-    await reach(call, ring)
-    return call
+    reached = await reach(call, imagine)
+    return last if isinstance(reached, Rung) else reached
 
 
-async def _ring(call: Call, waiting: Waiting, verdict: Ring) -> Rung:
+async def ring(call: Call, waiting: Waiting, verdict: Ring) -> Rung:
+    """Carry out one attempt for ``waiting``."""
     call.phase = Phase.RINGING
     seconds = verdict.timeout if verdict.timeout is not None else call.exchange.ring_timeout
     if call.ring_at_most is not None:

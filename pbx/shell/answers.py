@@ -13,11 +13,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from pbx.interfaces import ShellError
 from pbx.log import escaped
 
-
-class ShellError(Exception):
-    """A command cannot do what was asked: one sentence, shown without a traceback."""
+__all__ = ["Answer", "Fields", "Later", "ShellError", "Table", "Told", "answer_of", "padded", "settled", "width"]
 
 
 class Answer:
@@ -144,11 +143,11 @@ def settled(waited_for: Deferred[Any]) -> Any:
 
 
 def answer_of(value: Any) -> Any:
-    """The value of a plugin's command as an answer: lists of dicts become tables, dicts become fields, texts are told."""
+    """The value of a plugin's command as an answer: lists of dicts become tables, dicts fields, texts are told."""
     if isinstance(value, str):
         return Told(value)
     if isinstance(value, Mapping):
-        return Fields(value)
+        return Fields({name: answer_of(one) if isinstance(one, list) else one for name, one in value.items()})
     if isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
         columns = list(dict.fromkeys(key for row in value for key in row))
         return Table(columns, [[row.get(column) for column in columns] for row in value])
