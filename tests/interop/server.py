@@ -22,10 +22,17 @@ CALL_TABLES = ("calls", "legs", "dialogs", "call_transactions", "call_timers", "
 
 
 def configuration(
-    sip_port: int, tls_port: int, shell_port: int, callee_port: int, more: str = "", digest: str = "", language: str = "en"
+    sip_port: int,
+    tls_port: int,
+    shell_port: int,
+    callee_port: int,
+    more: str = "",
+    digest: str = "",
+    language: str = "en",
+    callback: str = "",
 ) -> str:
     """
-    A ``pbx.toml``: extensions 100 to 107 with `PASSWORD`, 300 at a static contact, 301 trusted by address.
+    A ``pbx.toml``: extensions 100 to 107 with `PASSWORD`, 300 at a static contact, 301 trusted by address; ``callback`` in its table.
 
     Nothing else is set but ports and the language: what the tests see is what an operator gets.
     """
@@ -40,6 +47,11 @@ listen = ["udp:{sip_port}:interface={LOOPBACK}", "tcp:{sip_port}:interface={LOOP
 
 [shell]
 listen = "tcp:{shell_port}:interface={LOOPBACK}"
+
+[callback]
+port = {free_port()}
+interface = "{LOOPBACK}"
+{callback}
 
 [extensions.300]
 contact = "sip:300@{CALLEE_ADDRESS}:{callee_port}"

@@ -143,7 +143,8 @@ class OverviewTests(ShellTestCase):
         settings = self.operator.settings()
         self.assertEqual(settings.json()["extensions"]["100"]["password"], "***")
         self.assertEqual(settings.json()["sip"]["caps"]["vias"], 70)
-        self.assertNotIn("secret", json.dumps(settings.json()) + repr(settings))
+        for password in ("very secret", "secret of"):
+            self.assertNotIn(password, json.dumps(settings.json()) + repr(settings))
         self.assertEqual(self.operator.settings("extensions").json()["100"]["display"], "接待处")
         self.assertEqual(self.operator.settings("language").json(), "en")
 
@@ -199,7 +200,7 @@ class WrongTests(ShellTestCase):
             ("trace('101', off=True)", "there is no trace of 101; trace() lists them"),
             ("call()", "call: missing a required argument: 'id'; it is called so: call(id)"),
             ("registratons()", "there is no registratons; did you mean registrations?"),
-            ("reload('nobody')", "no plugin 'nobody' is running; there are blocklist, echo, extensions, limits, lines, trunks"),
+            ("reload('nobody')", "no plugin 'nobody' is running; there are blocklist, callback, echo, extensions, limits, lines, trunks"),
             ("1 +", "this is no Python at column 4: invalid syntax; help() lists the commands"),
             ("1 / 0", "ZeroDivisionError: division by zero"),
         ):
