@@ -15,6 +15,7 @@ from pbx.call.record import Record
 from pbx.call.verdict import Answer, Divert, Outcome, Pass, Refuse, Ring, Verdict
 from pbx.carrier_settings import CarrierSettings, carrier_target
 from pbx.interfaces import (
+    Fault,
     IApplication,
     ICallerIdentifier,
     ICallObserver,
@@ -26,7 +27,7 @@ from pbx.interfaces import (
     IRegistrationPolicy,
     IShellCommands,
     IStore,
-    ShellError,
+    OperationError,
 )
 from pbx.media.tones import Tone
 from pbx.plugin import Plugin
@@ -36,9 +37,9 @@ from pbx.sip.registration_events import Account, Registered, RegistrationFailed
 from pbx.sip.uri import SipUri, TelUri, number_of, parse_uri
 
 __all__ = [
-    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert", "End", "Ha1s",
+    "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert", "End", "Fault", "Ha1s",
     "IApplication", "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd", "IOverflow", "IPbx",
-    "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "Originated", "Outcome", "Pass", "Peer",
-    "Plugin", "Record", "Refuse", "Registered", "RegistrationFailed", "Ring", "Settings", "ShellError", "SipUri", "Target",
+    "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "OperationError", "Originated", "Outcome",
+    "Pass", "Peer", "Plugin", "Record", "Refuse", "Registered", "RegistrationFailed", "Ring", "Settings", "SipUri", "Target",
     "TelUri", "Tone", "Verdict", "asserted", "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
 ]  # fmt: skip

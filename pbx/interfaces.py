@@ -7,6 +7,7 @@ A plugin provides one or more of the first group; `IPbx` is the handle it is giv
 # The methods of a zope Interface have neither self nor a body.
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
@@ -118,8 +119,37 @@ class IApplication(Interface):
         """
 
 
-class ShellError(Exception):
-    """A command cannot do what was asked: one sentence, shown without a traceback."""
+class Fault(Enum):
+    """Why an operation was not carried out, for callers that are programs."""
+
+    WRONG = "wrong"
+    """What was asked for makes no sense: a value, or a combination of them."""
+    UNKNOWN = "unknown"
+    """There is no such thing, or not any more."""
+    FORBIDDEN = "forbidden"
+    """It may not be done."""
+    CONFLICT = "conflict"
+    """It contradicts what is there."""
+    OVERLOADED = "overloaded"
+    """Not now: there is too much of it."""
+    BROKEN = "broken"
+    """The exchange failed; the log tells more."""
+
+
+class OperationError(Exception):
+    """
+    An operation cannot do what was asked: one sentence, shown without a traceback.
+
+    Args:
+        text: The sentence.
+        fault: Why.
+        field: The parameter that is to blame; "" for none.
+    """
+
+    def __init__(self, text: str, fault: Fault = Fault.WRONG, field: str = "") -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.field = field
 
 
 class IShellCommands(Interface):
@@ -129,7 +159,7 @@ class IShellCommands(Interface):
         """
         Functions by the name under which they can be called; each docstring is its help.
 
-        They give texts, dicts, lists of dicts, or a Deferred of such; what cannot be done is a `ShellError`.
+        They give texts, dicts, lists of dicts, or a Deferred of such; what cannot be done is an `OperationError`.
         """
 
 

@@ -13,8 +13,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pbx.interfaces import ShellError
+from pbx.interfaces import OperationError
 from pbx.log import escaped
+
+ShellError = OperationError
 
 __all__ = ["Answer", "Fields", "Later", "ShellError", "Table", "Told", "answer_of", "padded", "settled", "width"]
 

@@ -17,19 +17,18 @@ from twisted.application.service import Service
 from twisted.internet.defer import maybeDeferred
 from zope.interface import implementer
 
-from pbx.api import Call, ICallObserver, IPbx, IShellCommands, Plugin, Record, Settings, ShellError, setting
+from pbx.api import Call, Fault, ICallObserver, IPbx, IShellCommands, OperationError, Plugin, Record, Settings, setting
 
 from .callbacks import Ack, Callback, Callbacks, Wanted
 from .datagrams import LONGEST_ID, stamp
 from .port import CallbackPort
 
-_IN_WORDS = {
-    Ack.SYNTAX: "it is not written as it should be",
-    Ack.MISSING: "called1 and called2 are needed",
-    Ack.OTHER_PARAMETERS: "this id stands for a callback with other parameters",
-    Ack.OVERLOAD: "there is too much to do; try again later",
-    Ack.NOT_ALLOWED: "one of the numbers may not be dialled with the level of [callback]",
+_REFUSED = {
+    Ack.OTHER_PARAMETERS: ("this id stands for a callback with other parameters", Fault.CONFLICT, "id"),
+    Ack.OVERLOAD: ("there is too much to do; try again later", Fault.OVERLOADED, ""),
+    Ack.NOT_ALLOWED: ("one of the numbers may not be dialled with the level of [callback]", Fault.FORBIDDEN, ""),
 }
+"""Refusals that do not come from the form of a datagram."""
 
 
 class CallbackSettings(Settings):
@@ -189,13 +188,13 @@ class CallbackService(Service):
         )
         own = _text("id", id) or secrets.token_hex(8)
         if isinstance(maxduration, bool) or not isinstance(maxduration, int) or not 0 <= maxduration < 10**10:
-            raise ShellError(f"maxduration: a whole number of seconds, 0 for no limit, not {maxduration!r}")
+            raise OperationError(f"maxduration: a whole number of seconds, 0 for no limit, not {maxduration!r}", field="maxduration")
         ack, callback = await self._callbacks.ask("", own, wanted)
         if callback is not None:
             self._callbacks.start(callback)
-        known = self._callbacks.find(own)
-        answer = {"id": own, "result": None if ack is None else ack.value, "why": _IN_WORDS.get(ack or Ack.ACCEPTED, "")}
-        return {**answer, "state": known.state} if known is not None else answer
+        if ack in _REFUSED:
+            raise OperationError(*_REFUSED[ack])
+        return _row(self._named(own))
 
     def cancel_callback(self, id: str) -> dict[str, Any]:
         """Release both parties of a callback, however far it is."""
@@ -206,7 +205,7 @@ class CallbackService(Service):
     def _named(self, id: str) -> Callback:
         found = self._callbacks.find(str(id))
         if found is None:
-            raise ShellError(f"there is no callback {id!r}; callbacks() lists those of the last minute")
+            raise OperationError(f"there is no callback {id!r}; callbacks() lists those of the last minute", Fault.UNKNOWN, "id")
         return found
 
 
@@ -215,9 +214,9 @@ def _text(name: str, value: Any, *, is_needed: bool = False) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         value = str(value)
     if not isinstance(value, str) or (is_needed and not value):
-        raise ShellError(f'{name}: {value!r} does not do; write numbers and names in quotes, as in "100"')
+        raise OperationError(f'{name}: {value!r} does not do; write numbers and names in quotes, as in "100"', field=name)
     if len(value) > LONGEST_ID or not value.isprintable():
-        raise ShellError(f"{name}: at most {LONGEST_ID} characters, all of them printable")
+        raise OperationError(f"{name}: at most {LONGEST_ID} characters, all of them printable", field=name)
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from pbx.api import Fault, OperationError
 from pbx.call.verdict import Pass
 from pbx.testing.world import World
 from tests.plugins.application_server import CONFIGURATION, ApplicationServer
@@ -27,10 +28,26 @@ class CommandTests(ShellTestCase):
         """The sentence with which a command ends that cannot be done."""
         return str(self.failureResultOf(self.operator.run(text)).value)
 
+    def assert_fault(self, name: str, fault: Fault, field: str, *arguments: str, **named: str) -> None:
+        """A command says why it was not carried out, for programs."""
+        error = self.assertRaises(OperationError, getattr(self.operator, name), *arguments, **named)
+        self.assertEqual((error.fault, error.field), (fault, field))
+
+    def test_faults(self) -> None:
+        """What is unknown, wrong, forbidden or too much is told apart."""
+        self.assert_fault("callback", Fault.UNKNOWN, "id", "x")
+        self.assert_fault("cancel_callback", Fault.UNKNOWN, "id", "x")
+        self.assert_fault("call_back", Fault.WRONG, "called2", "100", "")
+        self.world.exchange.rules = replace(self.world.exchange.rules, levels={"1": 10})
+        self.world.exchange.use(self.world.exchange.services)
+        self.assert_fault("call_back", Fault.FORBIDDEN, "", "100", "101")
+        self.world.service.b2bua.refusing = "overloaded"
+        self.assert_fault("call_back", Fault.OVERLOADED, "", "100", "101")
+
     def test_whole_callback(self) -> None:
         """Begun, looked at on the way, and ended; for programs as JSON."""
         answer = json.loads(self.printed("call_back('100', '101', caller1='2001', maxduration=60, id='x1').json()"))
-        self.assertEqual(answer, {"id": "x1", "result": 0, "why": "", "state": "user 1 rings"})
+        self.assertEqual((answer["id"], answer["state"], answer["result"]), ("x1", "user 1 rings", None))
         self.world.run(0.5)
         self.alice.incoming[0].answer()
         self.world.run(0.5)
@@ -57,9 +74,8 @@ class CommandTests(ShellTestCase):
     def test_same_id(self) -> None:
         """The same again starts nothing; with other parameters it is refused."""
         for _ in range(2):
-            self.assertEqual(self.operator.call_back("100", "101", id="x").json()["result"], 0)
-        answer = self.operator.call_back("100", "102", id="x").json()
-        self.assertEqual((answer["result"], answer["why"]), (3, "this id stands for a callback with other parameters"))
+            self.assertEqual(self.operator.call_back("100", "101", id="x").json()["state"], "user 1 rings")
+        self.assert_fault("call_back", Fault.CONFLICT, "id", "100", "102", id="x")
         self.world.run(0.5)
         self.assertEqual(len(self.alice.incoming), 1)
 
