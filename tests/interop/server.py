@@ -29,10 +29,10 @@ def configuration(
     more: str = "",
     digest: str = "",
     language: str = "en",
-    callback: str = "",
+    callback_port: int = 0,
 ) -> str:
     """
-    A ``pbx.toml``: extensions 100 to 107 with `PASSWORD`, 300 at a static contact, 301 trusted by address; ``callback`` in its table.
+    A ``pbx.toml``: extensions 100 to 107 with `PASSWORD`, 300 at a static contact, 301 trusted by address.
 
     Nothing else is set but ports and the language: what the tests see is what an operator gets.
     """
@@ -49,9 +49,9 @@ listen = ["udp:{sip_port}:interface={LOOPBACK}", "tcp:{sip_port}:interface={LOOP
 listen = "tcp:{shell_port}:interface={LOOPBACK}"
 
 [callback]
-port = {free_port()}
+port = {callback_port}
 interface = "{LOOPBACK}"
-{callback}
+response_retries = 4
 
 [extensions.300]
 contact = "sip:300@{CALLEE_ADDRESS}:{callee_port}"
@@ -106,6 +106,7 @@ class ServerTestCase(SynchronousTestCase):
     exchange: ClassVar[ExchangeProcess]
     callee_port: ClassVar[int]
     tls_port: ClassVar[int]
+    callback_port: ClassVar[int]
 
     @classmethod
     def prepare(cls, stack: ExitStack) -> None:
@@ -113,8 +114,8 @@ class ServerTestCase(SynchronousTestCase):
         need("ssh", "openssh-client")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pbx-interop-")))
         sip_port, cls.tls_port, shell_port = free_port(), free_port(), free_port()
-        cls.callee_port = free_port(CALLEE_ADDRESS)
-        text = configuration(sip_port, cls.tls_port, shell_port, cls.callee_port, cls.more, cls.digest, cls.language)
+        cls.callee_port, cls.callback_port = free_port(CALLEE_ADDRESS), free_port()
+        text = configuration(sip_port, cls.tls_port, shell_port, cls.callee_port, cls.more, cls.digest, cls.language, cls.callback_port)
         cls.exchange = ExchangeProcess(folder, text, address=LOOPBACK, sip_port=sip_port, shell_port=shell_port)
         stack.callback(cls.exchange.stop)
         cls.exchange.start()
