@@ -1,8 +1,8 @@
 """
 Calls that the exchange begins itself: one party is rung, hears ringback once it has answered, and is joined to the other (RFC 3725).
 
-It is flow I of RFC 3725 §4.1 with the exchange's own media between: the first party gets an offer at once and an answer to
-wait with, so that nobody's phone sits without media until the other answers.
+The flows of RFC 3725 §4 leave the first party without media, or with an offer unanswered, until the second answers. Here the
+exchange's own media end makes the first offer, plays the ringback, and is joined to the second's.
 """
 
 from __future__ import annotations

@@ -546,6 +546,12 @@ class RightsTests(FlowTests):
         self.assertEqual(self.acked("level = 3\n", "100", "101"), "ACK: id=1, result=0")
         self.assertEqual(self.rung, [1, 0])
 
+    def test_allowed(self) -> None:
+        """A line that names who may use it: callbacks stand there as ``callback``, or they may not."""
+        for allowed, result in (('["100"]', 5), ('["100", "callback"]', 0)):
+            line = f'[lines.a]\nregistrar = "192.0.2.7"\nuser = "x"\nregister = false\nallowed = {allowed}\n'
+            self.assertEqual(self.acked(line, "100", "9123"), f"ACK: id=1, result={result}", allowed)
+
     def test_refused_ids_are_not_known(self) -> None:
         """A refused id may be used again with other parameters."""
         self.acked("level = 2\n", "100", "101")
