@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 from pbx.testing.phone import Phone
 from tests.flows.base import FlowTests
@@ -558,3 +559,42 @@ class RightsTests(FlowTests):
         server = ApplicationServer(self.world, port=7001)
         server.send("REQUEST: id=1, called1=100, called2=102")
         self.assertEqual(server.heard, ["ACK: id=1, result=0"])
+
+
+class ChaosTests(FlowTests):
+    """Packets are lost and overtake each other, and everybody hangs up, cancels and answers whenever it suits."""
+
+    def test_all_come_to_an_end(self) -> None:
+        """Each callback ends with one RESPONSE; nothing is left of it, and nobody is left in a call (`FlowTests`)."""
+        for seed in range(8):
+            random = Random(seed)  # noqa: S311  # a test repeats itself
+            world = self.make_world(CONFIGURATION + "response_retries = 6\n", seed=seed)
+            phones = [world.phone("100"), world.phone("101")]
+            server = ApplicationServer(world)
+            world.network.loss, world.network.jitter = 0.1, 0.03
+            for number in range(12):
+                for _ in range(3):  # it repeats itself until it has its ACK, and then once more
+                    server.send(f"REQUEST: id={number}, called1=100, called2=101, maxduration=20")
+                for _ in range(random.randrange(6)):
+                    self.something(random, number, server, phones)
+                    world.run(random.choice((0.0, 0.01, 0.3, 2.0)))
+            world.network.loss = 0.0
+            world.run(200.0)
+            told = {text.partition(",")[0]: text for text in server.heard if text.startswith("RESPONSE")}
+            acked = {text.partition(",")[0].removeprefix("ACK: ") for text in server.heard if text.startswith("ACK")}
+            self.assertEqual({text.removeprefix("RESPONSE: ") for text in told}, acked, f"seed {seed}")
+            self.assertEqual(len({text for text in server.heard if text.startswith("RESPONSE")}), len(told), f"seed {seed}")
+            for phone in phones:
+                self.assertEqual({call.state for call in phone.incoming} - {"over"}, set(), f"seed {seed}")
+
+    def something(self, random: Random, number: int, server: ApplicationServer, phones: list[Phone]) -> None:
+        """Somebody does something."""
+        what = random.randrange(5)
+        call = random.choice(phones).incoming[-1:]
+        if what == 0:
+            server.send(f"CANCEL: id={number}")
+        elif call and call[0].state != "over":
+            if what == 1:
+                call[0].hang_up()
+            elif call[0].state == "calling" and call[0].negotiation.local is None:
+                call[0].answer()
