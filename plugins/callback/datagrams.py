@@ -102,7 +102,7 @@ def read(data: bytes, secret: str = "") -> Datagram:
         text = data.decode()
     except UnicodeDecodeError:
         raise Dropped("not UTF-8") from None
-    if any(unicodedata.category(letter) == "Cc" for letter in text):
+    if not text.isprintable() and any(unicodedata.category(letter) == "Cc" for letter in text):
         raise Dropped("control characters")
     word, colon, rest = text.partition(":")
     if not colon:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +106,7 @@ class PropertyTests(SynchronousTestCase):
     def test_any_octets(self, data: bytes, secret: str) -> None:
         """Any octets are a datagram, or dropped; nothing else is ever raised."""
         for octets in (data, b"REQUEST: id=1, " + data):
-            with suppress(Dropped):
+            with contextlib.suppress(Dropped):
                 read(octets, secret)
 
     @given(st.sampled_from(Method), WORDS, st.dictionaries(OWN, WORDS, max_size=5), st.sampled_from(("", "a-long-secret")))

@@ -124,6 +124,17 @@ class AddressTests(FlowTests):
         for address, expected in (("192.0.2.200", True), ("192.0.2.201", False), ("203.0.113.77", True), ("203.0.112.77", False)):
             self.assertEqual(self.heard_from(listed, address), expected, address)
 
+    def test_ipv4_on_an_ipv6_socket(self) -> None:
+        """An IPv4 address in the dress of IPv6 (RFC 4291 §2.5.5.2) is the same address."""
+        listed = '[callback]\napplication_server = ["203.0.113.0/24", "2001:db8::1"]\ninterface = "2001:db8::99"\n'
+        for address, expected in (
+            ("::ffff:203.0.113.7", True),
+            ("::ffff:203.0.114.7", False),
+            ("2001:db8::1", True),
+            ("2001:db8::2", False),
+        ):
+            self.assertEqual(self.heard_from(listed, address, ("2001:db8::99", 5080)), expected, address)
+
     def test_anyone(self) -> None:
         """``""`` is anyone, with a warning at the start."""
         self.assertTrue(self.heard_from('[callback]\napplication_server = ""\n', "203.0.113.77"))
@@ -232,6 +243,50 @@ class SecretTests(CallbackTests):
         own = [text for text in self.server.heard if "id=last" in text]
         self.assertEqual(own, [self.server.signed("ACK: id=last, result=4").decode()] * 2)
         self.assertEqual(self.alice.incoming, [])
+
+
+class BrokenTests(CallbackTests):
+    """What breaks behind the port ends one request only."""
+
+    @property
+    def port(self) -> Any:
+        """Its protocol."""
+        return self.world.service.generation.instances["callback"]._port
+
+    def test_dial_plan_breaks(self) -> None:
+        """It is logged, nothing is left of the request, and the next one is served."""
+        handle = self.world.service.generation.handles["callback"]
+
+        def rehearse(called: str, **who: Any) -> Any:
+            raise ZeroDivisionError
+
+        patched = self.patch(handle, "rehearse", rehearse)
+        self.request()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(commands(self.world)["callbacks"]()["live"], 0)
+        patched.restore()
+        self.request()
+        self.assert_heard("ACK: id=7f3a, result=0")
+
+    def test_reading_breaks(self) -> None:
+        """Nothing that comes in raises out of the port."""
+        patched = self.patch(self.port, "_serve", lambda *_: 1 // 0)
+        self.request()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        patched.restore()
+        self.request()
+        self.assert_heard("ACK: id=7f3a, result=0")
+
+    def test_cannot_be_sent(self) -> None:
+        """An answer that the network does not take is counted, and the callback goes on."""
+
+        def write(data: bytes, to: tuple[str, int]) -> None:
+            raise OSError("network is unreachable")
+
+        patched = self.patch(self.port.transport, "write", write)
+        self.request()
+        patched.restore()
+        self.assertEqual((commands(self.world)["callbacks"]()["dropped"], len(self.alice.incoming)), ({"not sent": 1}, 1))
 
 
 class OverloadTests(CallbackTests):
