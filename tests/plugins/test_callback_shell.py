@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pbx.api import Fault, OperationError
 from pbx.call.verdict import Pass
 from pbx.testing.world import World
+from tests.flows.base import SETTLED, FlowTests
 from tests.plugins.application_server import CONFIGURATION, ApplicationServer
 from tests.shell.base import Operator, ShellTestCase
 
@@ -22,7 +23,14 @@ class CommandTests(ShellTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.addCleanup(self.hang_up)
         self.alice, self.bob = self.world.phone("100"), self.world.phone("101")
+
+    def hang_up(self) -> None:
+        """No call is left behind."""
+        for call in list(self.world.exchange.calls.values()):
+            call.hang_up()
+        self.world.run(SETTLED)
 
     def refused(self, text: str) -> str:
         """The sentence with which a command ends that cannot be done."""
@@ -89,7 +97,7 @@ class CommandTests(ShellTestCase):
 
     def test_table(self) -> None:
         """All of them, and what was dropped."""
-        self.assertRegex(self.printed("callbacks()"), r"(?m)^callbacks +-$")
+        self.assertRegex(self.printed("callbacks()"), r"(?m)^callbacks(:$| +-$)")
         self.operator.call_back("100", "101", id="x")
         self.operator.call_back("102", "101", id="y")
         shown = self.printed("callbacks()")
@@ -114,11 +122,11 @@ class CommandTests(ShellTestCase):
             self.assertEqual(self.refused(typed), told)
 
 
-class SlowRouterTests(SynchronousTestCase):
+class SlowRouterTests(FlowTests):
     """A router that has to wait before it knows where a number goes."""
 
     def setUp(self) -> None:
-        self.world = World(CONFIGURATION)
+        self.make_world(CONFIGURATION)
         self.alice = self.world.phone("100")
         self.server = ApplicationServer(self.world)
         self.waiting: list[Deferred[Pass]] = []
@@ -167,13 +175,13 @@ class SlowRouterTests(SynchronousTestCase):
         self.assertEqual(self.server.heard, ["ACK: id=1, result=0", "RESPONSE: id=1, result=40, duration=0, cause=102"])
 
 
-class ReloadTests(SynchronousTestCase):
+class ReloadTests(FlowTests):
     """``[callback]`` changes while a callback is on its way."""
 
     def setUp(self) -> None:
         folder = Path(self.mktemp())
         folder.mkdir()
-        self.world = World(CONFIGURATION)
+        self.make_world(CONFIGURATION)
         self.operator = Operator(self.world, folder)
         self.addCleanup(self.operator.traces.stop)
         self.file = folder / "pbx.toml"
