@@ -177,6 +177,6 @@ def digest_configuration() -> str:
     """
     head = (
         f'[sip]\nlisten = ["udp:{DIGEST_PORT}:interface={SERVER}"]\ndigest = ["MD5"]\n\n'
-        f'[shell]\nlisten = "tcp:15023:interface={SERVER}"\n\n[guard]\nexempt = ["{CALLER}"]\n'
+        f'[callback]\nport = 0\n\n[shell]\nlisten = "tcp:15023:interface={SERVER}"\n\n[guard]\nexempt = ["{CALLER}"]\n'
     )
     return head + "".join(f'\n[extensions.u{number:04d}]\npassword = "{PASSWORD}"\n' for number in range(USERS))

@@ -10,6 +10,7 @@ from pbx.call.dial_plan import Carrier
 from pbx.call.diversion import Diverting
 from pbx.call.identity import asserted
 from pbx.call.leg import Leg
+from pbx.call.origination import End, Originated
 from pbx.call.peer import Caller, Challenge, Kind, Login, NextHop, Peer, Target
 from pbx.call.record import Record
 from pbx.call.verdict import Answer, Divert, Outcome, Pass, PickUp, Refuse, Ring, Verdict
@@ -38,9 +39,10 @@ from pbx.sip.uri import SipUri, TelUri, number_of, parse_uri
 from pbx.store.errors import StoreError
 
 __all__ = [
-    "CONFIRMATION", "CONGESTION", "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge", "Divert",
-    "Diverting", "Fault", "Ha1s", "IApplication", "ICallObserver", "ICallRouter", "ICallerIdentifier", "ILocationService", "IMediaEnd",
-    "IOverflow", "IPbx", "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login", "NextHop", "OperationError",
-    "Outcome", "Pass", "Peer", "PickUp", "Plugin", "Record", "Refuse", "Registered", "RegistrationFailed", "Ring", "Settings", "SipUri",
-    "StoreError", "Target", "TelUri", "Tone", "Verdict", "asserted", "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
+    "CONFIRMATION", "CONGESTION", "Account", "Answer", "Arrival", "Call", "Caller", "Carrier", "CarrierSettings", "Challenge",
+    "Divert", "Diverting", "End", "Fault", "Ha1s", "IApplication", "ICallObserver", "ICallRouter", "ICallerIdentifier",
+    "ILocationService", "IMediaEnd", "IOverflow", "IPbx", "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login",
+    "NextHop", "OperationError", "Originated", "Outcome", "Pass", "Peer", "PickUp", "Plugin", "Record", "Refuse", "Registered",
+    "RegistrationFailed", "Ring", "Settings", "SipUri", "StoreError", "Target", "TelUri", "Tone", "Verdict", "asserted",
+    "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
 ]  # fmt: skip

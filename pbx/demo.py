@@ -43,6 +43,9 @@ listen = ["udp:{sip_port}:interface={ADDRESS}"]
 [shell]
 listen = "tcp:{shell_port}:interface={ADDRESS}"
 
+[callback]
+port = 0
+
 [extensions.{ALICE}]
 password = "{password}"
 

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
+from twisted.internet.error import CannotListenError
 
 from pbx.call.diversion import Diverting
 from pbx.call.exchange import Services
@@ -84,6 +85,8 @@ class Generation:
             resolver=service.resolver,
             extensions=settings.tables.get("extensions") or {},
             show=self.shown.append,
+            refusing=service.refusing,
+            kept=service.kept.setdefault(plugin.name, {}),
         )
         try:
             instance = plugin.factory(settings.of(plugin.name), handle)
@@ -141,8 +144,14 @@ class Generation:
     def begin(self, service: PbxService) -> None:
         """Put this generation into force, and start what runs something."""
         self.serve(service)
-        for _, instance in self.running():
-            instance.startService()
+        for name, instance in self.running():
+            try:
+                instance.startService()
+            except CannotListenError as error:
+                where = f"port {error.port} of {error.interface or 'all addresses'}"
+                raise SystemExit(
+                    f"pbx: {name} cannot listen on {where}: {error.socketError}; end the program that has it, or change [{name}]"
+                ) from None
         self._show(service.state_folder)
 
     def _show(self, state_folder: Path) -> None:

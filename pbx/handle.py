@@ -50,6 +50,8 @@ class Handle:
         prober: Prober,
         resolver: Any,
         show: Callable[[str], None],
+        refusing: Callable[[], str],
+        kept: dict[str, Any],
     ) -> None:
         self.clock = reactor
         self.calls: Mapping[str, Call] = exchange.calls
@@ -77,6 +79,9 @@ class Handle:
         self.show = show
         self.peers: dict[str, Peer] = {}
         """What the plugin has enlisted."""
+        self.refusing = refusing
+        self.kept = kept
+        self._name = name
         self._exchange = exchange
         self._extensions = extensions
         self._reactor = reactor
@@ -90,18 +95,37 @@ class Handle:
         self.diverting = diverting
 
     def rehearse(self, called: str, *, caller: str = "", level: int | None = None) -> Deferred[Verdict]:
-        peer = self._exchange.directory.get(caller) or Peer(Kind.EXTENSION, caller, level=None)
+        peer = self._exchange.directory.get(caller) or Peer(Kind.EXTENSION, caller or self._name, level=None)
         if level is not None:
             peer = replace(peer, level=level)
         return self._exchange.sound_out(called, peer)
 
-    def originate(self, first: str, second: str, caller: str | None = None) -> Call:
-        return self._exchange.originate(first, second, caller)
+    def wall(self) -> float:
+        return self._exchange.wall()
+
+    def originate(
+        self,
+        first: str,
+        second: str,
+        caller: str | None = None,
+        *,
+        caller_for_second: str | None = None,
+        level: int | None = None,
+        lasts_at_most: float | None = None,
+    ) -> Call:
+        # The rights bear the name of the plugin: so it may stand in "allowed" of a line.
+        rights = None if level is None else Peer(Kind.EXTENSION, self._name, level=level)
+        return self._exchange.originate(
+            first, second, caller, caller_for_second=caller_for_second, rights=rights, lasts_at_most=lasts_at_most
+        )
 
     def listen(self, description: str, factory: Any) -> Deferred[Any]:
         endpoint: Any = serverFromString(self._reactor, description)  # type: ignore[no-untyped-call]  # Twisted has no annotations there
         listening: Deferred[Any] = endpoint.listen(factory)
         return listening
+
+    def listen_udp(self, port: int, protocol: Any, interface: str = "") -> Any:
+        return self._reactor.listenUDP(port, protocol, interface)
 
     def secret(self, name: str) -> tuple[str, bool]:
         return self._secrets.password(name)

@@ -274,6 +274,7 @@ class IPbx(Interface):
     user_agent = Attribute("Registers accounts at other servers: a `pbx.call.user_agent.UserAgent`.")
     prober = Attribute("Watches whether other servers are there: a `pbx.call.probing.Prober`.")
     resolver = Attribute("Finds the servers of a domain (RFC 3263): a `pbx.net.resolver.Resolver`.")
+    kept = Attribute("A dict of the plugin's own, which its next generation finds again after a reload; it does not outlive the process.")
     state_folder = Attribute("The folder of what must outlive the process, a ``pathlib.Path``.")
 
     def local_time() -> Any:
@@ -292,11 +293,46 @@ class IPbx(Interface):
             level: The call level of who dials it, in place of the extension's own; None with no caller: local numbers only.
         """
 
-    def originate(first: str, second: str, caller: str | None = None) -> Any:
-        """Ring ``first``; when it answers, ring ``second`` and join them. Returns the `Call`."""
+    def wall() -> float:
+        """Seconds of Unix time."""
+
+    def refusing() -> str:
+        """Why no new calls are taken now, as when the exchange stops or has too much to do; "" when they are."""
+
+    def originate(
+        first: str,
+        second: str,
+        caller: str | None = None,
+        *,
+        caller_for_second: str | None = None,
+        level: int | None = None,
+        lasts_at_most: float | None = None,
+    ) -> Any:
+        """
+        Ring ``first``; when it answers, ring ``second`` for it and join them.
+
+        Args:
+            first: A number, as one would dial it.
+            second: Another.
+            caller: The number shown to both, "" for none; None: each sees the other's.
+            caller_for_second: The number shown to ``second``, where it is another one.
+            level: The call level with which both are dialled; None: with the rights of ``first``.
+            lasts_at_most: Seconds from the first one's answer.
+
+        Returns:
+            The `Call`. When it is over, its ``originated`` tells what became of it. It may be over at once.
+        """
 
     def listen(description: str, factory: Any) -> Deferred[Any]:
         """Listen for a stream protocol; ``description`` as Twisted's endpoints have it."""
+
+    def listen_udp(port: int, protocol: Any, interface: str = "") -> Any:
+        """
+        Listen for datagrams with a ``DatagramProtocol``. Returns the ``IListeningPort``.
+
+        Raises:
+            twisted.internet.error.CannotListenError: The port is taken.
+        """
 
     def in_thread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Run what would block (a file, a query) outside the loop."""

@@ -220,6 +220,7 @@ class PbxService(MultiService):
         self.ready: Deferred[None] = Deferred()
         self.watchdog: Watchdog | None = None
         self.started_at = 0.0
+        self.kept: dict[str, dict[str, Any]] = {}  # what a generation of a plugin leaves to the next
 
     # Starting
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pbx.call.diversion import Diversion
     from pbx.call.exchange import Exchange
     from pbx.call.leg import Leg
+    from pbx.call.origination import Originated
     from pbx.call.peer import Caller, Peer
     from pbx.call.redirection import Redirection
     from pbx.sip.uri import Uri
@@ -55,6 +56,8 @@ class Call:
         hops_left: Max-Forwards of what is sent on (RFC 3261 §16.6 step 3): so a loop through other servers ends.
         reason: Why it ended, in words.
         reason_header: The value of the Reason header that goes to those who still ring; "" for none.
+        timed_out: It has lasted as long as it may.
+        originated: What became of a call that the exchange began itself; None: it is none, or is not over.
         explaining: True for a rehearsal by `explain`: nobody is rung.
         diversions: How it came to the number asked for now, the newest last.
         came_diverted: The Diversion values of a trusted peer's INVITE, newest first.
@@ -83,6 +86,7 @@ class Call:
         "is_secure",
         "legs",
         "log",
+        "originated",
         "outcome",
         "phase",
         "reason",
@@ -98,6 +102,7 @@ class Call:
         "subscriber",
         "talk_at_most",
         "task",
+        "timed_out",
         "trace",
         "tried",
     )
@@ -127,6 +132,8 @@ class Call:
         self.referred_by = ""
         self.attempt: Attempt | None = None
         self.cancelled = False
+        self.timed_out = False
+        self.originated: Originated | None = None
         self.ring_at_most: float | None = None
         self.talk_at_most: float | None = None
         self.begun_at = exchange.wall()

@@ -20,7 +20,8 @@ from pbx.call.dial_plan import DialPlan
 from pbx.call.diversion import Diverting, call_info, diversion_lines, received_diversions
 from pbx.call.identity import from_value, identity_lines, wants_privacy
 from pbx.call.leg import Leg
-from pbx.call.life import live, originate, rehearse, replace_leg
+from pbx.call.life import live, rehearse, replace_leg
+from pbx.call.origination import Origination, originate
 from pbx.call.peer import Caller, Kind, Peer
 from pbx.call.rewriting import Rewriting
 from pbx.call.routing import Routing
@@ -196,13 +197,35 @@ class Exchange:
         call.task.addErrback(self._broke, call)
         return call
 
-    def originate(self, first: str, second: str, caller: str | None = None) -> Call:
-        """Ring ``first``; when it answers, ring ``second`` for it and join them."""
+    def originate(
+        self,
+        first: str,
+        second: str,
+        caller: str | None = None,
+        *,
+        caller_for_second: str | None = None,
+        rights: Peer | None = None,
+        lasts_at_most: float | None = None,
+    ) -> Call:
+        """
+        Ring ``first``; when it answers, ring ``second`` for it and join them.
+
+        Args:
+            first: A number, as one would dial it.
+            second: Another.
+            caller: The number shown to both, "" for none; None: each sees the other's.
+            caller_for_second: The number shown to ``second``, where it is another one.
+            rights: Whose rights decide what may be dialled; None: those of ``first``.
+            lasts_at_most: Seconds from the first one's answer.
+        """
         peer = self.directory.get(first) or Peer(Kind.EXTENSION, first)
-        call = self._new_call(Caller(peer, caller or second, ""), first)
+        shown = [second if caller is None else caller, caller if caller_for_second is None else caller_for_second]
+        plan = Origination(first, second, shown[0] or "", first if shown[1] is None else shown[1], rights or peer, lasts_at_most)
+        call = self._new_call(Caller(peer, plan.shown_to_first), first)
+        call.shown, call.rights = plan.shown_to_first, plan.rights  # as it was ordered, not rewritten
         call.log.info("{first} is called for {second}", first=first, second=second)
         self.tell("call_begun", call)
-        call.task = Deferred.fromCoroutine(originate(call, first, second))
+        call.task = Deferred.fromCoroutine(originate(call, plan))
         call.task.addErrback(self._broke, call)
         return call
 
@@ -222,7 +245,7 @@ class Exchange:
         call.phase = Phase.ENDING
         for leg in call.legs:
             leg.hang_up()
-        if call.legs and not call.answered_at:
+        if call.legs and not call.status:
             call.status = call.legs[0].status
         record = call.record(self.wall())
         for leg in call.legs:
@@ -302,7 +325,12 @@ class Exchange:
         if call.talk_at_most is None:
             yield
             return
-        timer = self.clock.callLater(call.talk_at_most, over)
+
+        def time_is_over() -> None:
+            call.timed_out = True
+            over()
+
+        timer = self.clock.callLater(call.talk_at_most, time_is_over)
         try:
             yield
         finally:

@@ -19,7 +19,7 @@ from pbx.call.diversion import Diversion, is_loop
 from pbx.call.media_path import read
 from pbx.call.takeover import NotTaken, take_over
 from pbx.call.verdict import Answer, Divert, Outcome, Pass, PickUp, Refuse, Ring, Step
-from pbx.call.waiting import CallerWaits, NobodyWaits
+from pbx.call.waiting import CallerWaits
 from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 
@@ -40,15 +40,10 @@ MOST_ATTEMPTS = 20
 
 async def live(call: Call, leg: Leg, sdp: str | None) -> None:
     """From the caller's INVITE, whose leg is ``leg`` and whose offer ``sdp``, to the end."""
-    await _to_its_end(call, _live(call, leg, sdp), leg.refuse)
+    await to_its_end(call, _live(call, leg, sdp), leg.refuse)
 
 
-async def originate(call: Call, first: str, second: str) -> None:
-    """Ring ``first``; once it answers it hears ringback while ``second`` is rung for it (RFC 3725)."""
-    await _to_its_end(call, _originate(call, first, second), _tell_nobody)
-
-
-async def _to_its_end(call: Call, work: Coroutine[Any, Any, None], refuse: Callable[..., None]) -> None:
+async def to_its_end(call: Call, work: Coroutine[Any, Any, None], refuse: Callable[..., None]) -> None:
     """Let ``work`` run; whatever becomes of it, the call has ended. ``refuse(status, why, extra)`` tells a caller who has no answer yet."""
     try:
         await work
@@ -70,10 +65,6 @@ async def _to_its_end(call: Call, work: Coroutine[Any, Any, None], refuse: Calla
         call.exchange.ended(call)
 
 
-def _tell_nobody(*_: object) -> None:
-    """An originated call has no caller who could be refused."""
-
-
 async def _live(call: Call, leg: Leg, sdp: str | None) -> None:
     await serve(call, _caller(leg, sdp))
 
@@ -86,22 +77,9 @@ def _caller(leg: Leg, sdp: str | None) -> CallerWaits:
     return CallerWaits(leg, offer)
 
 
-async def _originate(call: Call, first: str, second: str) -> None:
-    nobody = NobodyWaits()
-    call.called = first
-    reached = await _reach(call, nobody)
-    if not isinstance(reached, Rung) or reached.winner is None:
-        why = reached.why if isinstance(reached, Refuse) else "it is a service of the exchange"
-        call.reason = f"{first} cannot be had: {why}"
-        return
-    waiting = await nobody.became(reached.winner, reached.sdp)
-    call.called, call.outcome, call.response = second, None, 0
-    await serve(call, waiting)
-
-
 async def replace_leg(call: Call, leg: Leg, sdp: str | None, replaced: Leg) -> None:
     """``leg`` takes the place of ``replaced`` in its call: it is joined to whoever talks to that one (RFC 3891)."""
-    await _to_its_end(call, _replace(call, leg, sdp, replaced), leg.refuse)
+    await to_its_end(call, _replace(call, leg, sdp, replaced), leg.refuse)
 
 
 async def _replace(call: Call, leg: Leg, sdp: str | None, replaced: Leg) -> None:
@@ -118,21 +96,21 @@ async def _replace(call: Call, leg: Leg, sdp: str | None, replaced: Leg) -> None
         return
     call.outcome = Outcome.ANSWERED
     call.exchange.answered(call)
-    await Conversation(call, _reach).go_on(waiting, far, owes_ack=owes_ack)
+    await Conversation(call, reach_for).go_on(waiting, far, owes_ack=owes_ack)
 
 
-async def serve(call: Call, waiting: Waiting) -> None:
-    """Route for the leg that waits, and go on until it is refused or its conversation is over."""
-    reached = await _reach(call, waiting)
+async def serve(call: Call, waiting: Waiting) -> Rung | Answer | Refuse | PickUp:
+    """Route for the leg that waits, and go on until it is refused or its conversation is over; gives what was found for it."""
+    reached = await reach_for(call, waiting)
     match reached:
         case Rung():
-            await Conversation(call, _reach).begin(waiting, reached)
+            await Conversation(call, reach_for).begin(waiting, reached)
         case Answer():
             waiting.diverted(call.diversions)
             leg = await waiting.answered_here()
             call.outcome = Outcome.ANSWERED
             call.exchange.answered(call)
-            call.reason = await Conversation(call, _reach).serve(leg, reached)
+            call.reason = await Conversation(call, reach_for).serve(leg, reached)
         case PickUp():
             _pick_up(call, waiting, reached)
         case Refuse():
@@ -141,6 +119,7 @@ async def serve(call: Call, waiting: Waiting) -> None:
             if reached.tone is not None:
                 await waiting.hear(reached.tone, TONE)
             waiting.refuse(reached.status, reached.why)
+    return reached
 
 
 def _pick_up(call: Call, waiting: Waiting, verdict: PickUp) -> None:
@@ -158,7 +137,8 @@ def _pick_up(call: Call, waiting: Waiting, verdict: PickUp) -> None:
     other.log.info("{who} picks up the call", who=call.caller.number)
 
 
-async def _reach(call: Call, waiting: Waiting) -> Rung | Answer | Refuse | PickUp:
+async def reach_for(call: Call, waiting: Waiting) -> Rung | Answer | Refuse | PickUp:
+    """`reach`, and ring for the leg that waits."""
     return await reach(call, partial(_ring, call, waiting))
 
 

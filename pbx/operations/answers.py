@@ -144,7 +144,7 @@ def answer_of(value: Any) -> Any:
     if isinstance(value, str):
         return Told(value)
     if isinstance(value, Mapping):
-        return Fields(value)
+        return Fields({name: answer_of(one) if isinstance(one, list) else one for name, one in value.items()})
     if isinstance(value, list | tuple) and all(isinstance(row, Mapping) for row in value):
         columns = list(dict.fromkeys(key for row in value for key in row))
         return Table(columns, [[row.get(column) for column in columns] for row in value])

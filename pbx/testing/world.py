@@ -20,12 +20,12 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.task import Clock
 
 from pbx.config import loads
 from pbx.discovery import discover
 from pbx.net.connections import Connections
 from pbx.service import Parts, PbxService
+from pbx.testing.datagrams import NetworkClock
 from pbx.testing.media import memory_media
 from pbx.testing.names import Names
 from pbx.testing.network import Network
@@ -84,8 +84,9 @@ class World:
             instead: Plugins that take the place of others, by name (`pbx.config.loads`).
             plugins: Drop-ins beside those that are there.
         """
-        self.clock = Clock()
+        self.clock = NetworkClock()
         self.network = Network(self.clock, delay=delay, loss=loss, seed=seed)
+        self.clock.network, self.clock.address = self.network, SERVER[0]
         self.store = store or MemoryStore()
         # What belongs to a process and not to calls is left out, unless the test asks for it.
         text = configuration

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pbx.call.origination import End, Originated
+from pbx.call.peer import Kind, Peer
+from pbx.call.verdict import Answer, Outcome, Refuse, Ring
+from pbx.testing.world import START
 from tests.flows.base import FlowTests
 
 if TYPE_CHECKING:
+    from pbx.call.call import Call
+    from pbx.call.verdict import Verdict
+    from pbx.testing.phone import Phone
     from pbx.testing.phone_call import PhoneCall
 
 
@@ -70,6 +77,17 @@ class OriginateTests(FlowTests):
         self.world.exchange.originate("100", "101", "2001")
         self.world.run(0.5)
         self.assertEqual(self.alice.received("INVITE")[1].from_.uri.user, "2001")
+
+    def test_caller_shown_to_the_second(self) -> None:
+        """The second sees the first's number, the caller given for both, or one of its own."""
+        for caller, own, seen in ((None, None, "100"), ("2001", None, "2001"), ("2001", "2002", "2002"), (None, "", "anonymous")):
+            self.world.exchange.originate("100", "101", caller, caller_for_second=own)
+            self.world.run(0.5)
+            self.alice.incoming[-1].answer()
+            self.world.run(0.5)
+            self.assertEqual(self.bob.received("INVITE")[-1].from_.uri.user, seen)
+            self.alice.incoming[-1].hang_up()
+            self.world.run(0.5)
 
     def test_first_busy(self) -> None:
         """The first is busy: the second is never rung."""
@@ -195,3 +213,177 @@ class OriginateTests(FlowTests):
         self.bob.incoming[0].answer()
         self.world.run(0.5)
         self.assertEqual(first.state, "talking")
+
+
+class OriginatedTests(FlowTests):
+    """What a call says of its end: `Call.originated`."""
+
+    def setUp(self) -> None:
+        self.alice, self.bob = self.two_phones()
+
+    def ring(self, first: str = "100", second: str = "101", **terms: Any) -> Call:
+        call = self.world.exchange.originate(first, second, **terms)
+        self.world.run(0.5)
+        return call
+
+    def answer(self, phone: Phone) -> None:
+        phone.incoming[-1].answer()
+        self.world.run(0.5)
+
+    def test_not_over(self) -> None:
+        """Nothing is said before the end, nor of a call that somebody has dialled."""
+        self.assertIsNone(self.ring().originated)
+        dialled = self.bob.dial("102")
+        self.world.run(0.5)
+        self.assertEqual(dialled.state, "over")
+        self.assertIsNone(next(iter(self.world.exchange.calls.values())).originated)
+
+    def test_hung_up(self) -> None:
+        """When they were joined, and for how many whole seconds."""
+        call = self.ring()
+        self.answer(self.alice)
+        self.answer(self.bob)
+        self.world.run(2.2)
+        self.bob.incoming[0].hang_up()
+        self.world.run(0.5)
+        # 1.5 s for the phones to register and the first to ring, 0.5 s until it has answered, and the 10 ms of the answer itself.
+        self.assertEqual(call.originated, Originated(End.HUNG_UP, joined_at=START + 2.01, seconds=3))
+
+    def test_told_to_observers(self) -> None:
+        """It is there when observers are told of the end."""
+        told: list[Originated | None] = []
+        self.patch(self.world.exchange, "tell", lambda event, call, *rest: told.append(call.originated) if event == "call_ended" else None)
+        self.ring(first="102")
+        self.assertEqual(told, [Originated(End.FIRST_FAILED, Outcome.UNREACHABLE, 480, cause=20)])
+
+    def test_first_fails(self) -> None:
+        """How the attempt ended, the status that tells why, and the cause."""
+        self.alice.refuses_with = 486
+        self.assertEqual(self.ring().originated, Originated(End.FIRST_FAILED, Outcome.BUSY, 486, cause=17))
+        self.assertEqual(self.ring(first="999").originated, Originated(End.FIRST_FAILED, None, 404, cause=1))
+
+    def test_second_fails(self) -> None:
+        """The same of the second, whatever the first has said before."""
+        self.bob.refuses_with = 488
+        call = self.ring()
+        self.answer(self.alice)
+        self.assertEqual(call.originated, Originated(End.SECOND_FAILED, Outcome.REJECTED, 488, cause=31))
+        call = self.ring(second="999")
+        self.answer(self.alice)
+        self.assertEqual(call.originated, Originated(End.SECOND_FAILED, None, 404, cause=1))
+
+    def test_second_answers_with_nonsense(self) -> None:
+        """What it answers cannot be joined to the first: it has failed, though it has answered."""
+        call = self.ring()
+        self.answer(self.alice)
+        self.bob.incoming[0].answer("v=0\r\no=- 1 1 IN IP4 1.2.3.4\r\ns=-\r\nt=0 0\r\n")
+        self.world.run(0.5)
+        self.assertEqual(call.originated, Originated(End.SECOND_FAILED, Outcome.REJECTED, 488, cause=31))
+        self.assertEqual((self.alice.incoming[0].state, self.bob.incoming[0].state), ("over", "over"))
+
+    def test_cancelled(self) -> None:
+        """By the operator."""
+        call = self.ring()
+        call.hang_up()
+        self.assertEqual(call.originated, Originated(End.CANCELLED))
+
+    def test_given_up(self) -> None:
+        """By the first, while it waits."""
+        call = self.ring()
+        self.answer(self.alice)
+        self.alice.incoming[0].hang_up()
+        self.world.run(0.5)
+        self.assertEqual(call.originated, Originated(End.HUNG_UP))
+
+    def test_out_of_time(self) -> None:
+        """``lasts_at_most`` counts from the first one's answer."""
+        call = self.ring(lasts_at_most=2.2)
+        self.answer(self.alice)
+        self.answer(self.bob)
+        self.world.run(1.1)
+        self.assertIsNone(call.originated)
+        self.world.run(0.2)
+        assert call.originated is not None
+        self.assertEqual((call.originated.end, call.originated.seconds), (End.OUT_OF_TIME, 2))
+
+    def test_rights(self) -> None:
+        """Both are dialled with the rights that were given, not with those of the first."""
+        self.make_world('[routing]\nlevels = {"1" = 2}\n')
+        self.alice, self.bob = self.world.phone("100"), self.world.phone("101")
+        call = self.ring()
+        self.assertEqual(call.originated, Originated(End.FIRST_FAILED, None, 403, cause=21))
+        self.ring(rights=Peer(Kind.EXTENSION, "somebody", level=2))
+        self.answer(self.alice)
+        self.assertEqual(len(self.bob.incoming), 1)
+
+
+class RehearseTests(FlowTests):
+    """`IPbx.rehearse`: what the dial plan would say."""
+
+    def setUp(self) -> None:
+        self.make_world('[routing]\nlevels = {"101" = 3}\n[extensions.102]\npassword = "secret of 102"\nlevel = 3\n')
+        self.phone = self.world.phone("101")
+
+    def verdict(self, called: str, **who: Any) -> Verdict:
+        handle = self.world.service.generation.handles["echo"]
+        verdict: Verdict = self.successResultOf(handle.rehearse(called, **who))
+        return verdict
+
+    def test_rights(self) -> None:
+        """Those of the caller, or a level."""
+        for who, is_allowed in (({"caller": "100"}, False), ({"caller": "102"}, True), ({"level": 2}, False), ({"level": 3}, True)):
+            verdict = self.verdict("101", **who)
+            self.assertEqual(type(verdict), Ring if is_allowed else Refuse, who)
+            self.assertEqual(getattr(verdict, "status", 403), 403)
+        self.assertIsInstance(self.verdict("101", caller="102", level=0), Refuse)
+        self.assertEqual(self.phone.incoming, [])
+
+    def test_last_verdict(self) -> None:
+        """A service answers, nobody knows a number, somebody is not there."""
+        self.assertIsInstance(self.verdict("600", caller="100"), Answer)
+        unknown, absent = self.verdict("4711", caller="100"), self.verdict("100", caller="102")
+        assert isinstance(unknown, Refuse) and isinstance(absent, Refuse)
+        self.assertEqual((unknown.status, absent.status), (404, 480))
+
+
+ALAW_ONLY = "v=0\r\no=bob 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n"
+
+
+class CodecTests(FlowTests):
+    """The two share a codec, but not the one that the first has answered with (RFC 3725 §4.1, RFC 3264 §8.3.2)."""
+
+    def setUp(self) -> None:
+        self.alice, self.bob = self.two_phones()
+        self.world.exchange.originate("100", "101")
+        self.world.run(0.5)
+        self.first = self.alice.incoming[0]
+        self.first.answer()
+        self.world.run(0.5)
+        self.second = self.bob.incoming[0]
+
+    def answer_with_alaw(self) -> None:
+        """The second answers, and knows A-law alone."""
+        self.second.answer(ALAW_ONLY.format(self.bob.address, self.second.audio.address[1]))
+        self.world.run(1.0)
+
+    def test_settled(self) -> None:
+        """The first gets a re-INVITE, and both talk with the codec that both know."""
+        self.answer_with_alaw()
+        self.assertEqual((self.first.state, self.second.state), ("talking", "talking"))
+        self.assertEqual(len(self.first.offers), 1)
+        assert self.first.remote is not None
+        self.assertIn("8", self.first.remote.media[0].formats)
+        self.first.say(3, b"from the first", payload_type=8)
+        self.second.say(2, b"from the second", payload_type=8)
+        self.world.run(0.5)
+        self.assertEqual([data[12:] for _, data, _ in self.second.heard], [b"from the first"] * 3)
+        self.assertEqual([data[12:] for _, data, _ in self.first.heard][-2:], [b"from the second"] * 2)
+
+    def test_not_to_be_settled(self) -> None:
+        """The first refuses it: both go on with what they have, until one of them hangs up."""
+        self.first.refuses_offers_with = 488
+        self.answer_with_alaw()
+        self.assertEqual((self.first.state, self.second.state, len(self.first.offers)), ("talking", "talking", 1))
+        self.second.hang_up()
+        self.world.run(0.5)
+        self.assertEqual(self.first.state, "over")

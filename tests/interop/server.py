@@ -32,6 +32,7 @@ def configuration(
     digest: str = "",
     language: str = "en",
     of_extensions: Mapping[int, str] = MappingProxyType({}),
+    callback_port: int = 0,
 ) -> str:
     """
     A ``pbx.toml``: extensions 100 to 107 with `PASSWORD`, 300 at a static contact, 301 trusted by address.
@@ -49,6 +50,11 @@ listen = ["udp:{sip_port}:interface={LOOPBACK}", "tcp:{sip_port}:interface={LOOP
 
 [shell]
 listen = "tcp:{shell_port}:interface={LOOPBACK}"
+
+[callback]
+port = {callback_port}
+interface = "{LOOPBACK}"
+response_retries = 4
 
 [extensions.300]
 contact = "sip:300@{CALLEE_ADDRESS}:{callee_port}"
@@ -104,6 +110,7 @@ class ServerTestCase(SynchronousTestCase):
     exchange: ClassVar[ExchangeProcess]
     callee_port: ClassVar[int]
     tls_port: ClassVar[int]
+    callback_port: ClassVar[int]
 
     @classmethod
     def prepare(cls, stack: ExitStack) -> None:
@@ -111,8 +118,18 @@ class ServerTestCase(SynchronousTestCase):
         need("ssh", "openssh-client")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pbx-interop-")))
         sip_port, cls.tls_port, shell_port = free_port(), free_port(), free_port()
-        cls.callee_port = free_port(CALLEE_ADDRESS)
-        text = configuration(sip_port, cls.tls_port, shell_port, cls.callee_port, cls.more, cls.digest, cls.language, cls.of_extensions)
+        cls.callee_port, cls.callback_port = free_port(CALLEE_ADDRESS), free_port()
+        text = configuration(
+            sip_port,
+            cls.tls_port,
+            shell_port,
+            cls.callee_port,
+            cls.more,
+            cls.digest,
+            cls.language,
+            cls.of_extensions,
+            cls.callback_port,
+        )
         cls.exchange = ExchangeProcess(folder, text, address=LOOPBACK, sip_port=sip_port, shell_port=shell_port)
         stack.callback(cls.exchange.stop)
         cls.exchange.start()

@@ -142,7 +142,8 @@ class OverviewTests(ShellTestCase):
         settings = self.operator.settings()
         self.assertEqual(settings.json()["extensions"]["100"]["password"], "***")
         self.assertEqual(settings.json()["sip"]["caps"]["vias"], 70)
-        self.assertNotIn("secret", json.dumps(settings.json()) + repr(settings))
+        for password in ("very secret", "secret of"):
+            self.assertNotIn(password, json.dumps(settings.json()) + repr(settings))
         self.assertEqual(self.operator.settings("extensions").json()["100"]["display"], "接待处")
         self.assertEqual(self.operator.settings("language").json(), "en")
 
@@ -200,7 +201,10 @@ class WrongTests(ShellTestCase):
             ("registratons()", "there is no registratons; did you mean registrations?"),
             (
                 "reload('nobody')",
-                "no plugin 'nobody' is running; there are blocklist, echo, extensions, forwarding, groups, limits, lines, pickup, trunks",
+                (
+                    "no plugin 'nobody' is running; "
+                    "there are blocklist, callback, echo, extensions, forwarding, groups, limits, lines, pickup, trunks"
+                ),
             ),
             ("1 +", "this is no Python at column 4: invalid syntax; help() lists the commands"),
             ("1 / 0", "ZeroDivisionError: division by zero"),
