@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from pbx.sip.message import Response
     from pbx.sip.session_events import SessionEvent
 
+_OTHER_CODECS = (415, 488, 606)
+"""Who says so may have something to offer all the same."""
 _LARGE = 1300
 _WITHOUT_OFFER = 700
 """Octets of an INVITE of ours besides its offer, about."""
@@ -127,6 +129,7 @@ class Attempt:
         self._is_group = False
         self._forks: dict[Leg, tuple[Diversion, ...]] = {}  # the diversions of a fork that has been redirected by itself
         self._following = 0  # forks whose new targets are being asked for
+        self._offered: dict[Leg, tuple[Target, Flow]] = {}  # those that may be asked for an offer when they cannot take ours
         self._held: deque[SessionEvent] = deque()
         self._settled: Deferred[None] | None = None
 
@@ -228,8 +231,10 @@ class Attempt:
                 self._call.log.warn("no way to {hop}: {why}", hop=str(hop), why=str(error))
         return ways
 
-    async def _send(self, target: Target, flow: Flow | None, rest: _Rest | None, fork: tuple[Diversion, ...] = ()) -> None:
-        """Send the INVITE to a target that has been claimed."""
+    async def _send(
+        self, target: Target, flow: Flow | None, rest: _Rest | None, fork: tuple[Diversion, ...] = (), *, asks: bool = False
+    ) -> None:
+        """Send the INVITE to a target that has been claimed; ``asks``: without an offer, so that it makes one."""
         call, exchange, peer = self._call, self._call.exchange, target.peer
         if flow is None or not flow.alive:
             self._failures.append(_Failure(480, f"no way to {target}", Outcome.UNREACHABLE))
@@ -238,7 +243,7 @@ class Attempt:
         leg = Leg.outgoing(call, peer, flow, target.uri)
         leg.owner = self
         try:
-            text = await self._waiting.offer_to(leg)
+            text = None if asks else await self._waiting.offer_to(leg)
         except OfferAnswerError as error:
             self._failures.append(_Failure(error.status, error.why, Outcome.REJECTED, error.status))
             self._give_back(leg)
@@ -247,6 +252,8 @@ class Attempt:
             self._give_back(leg)
             return
         self._ringing.append(leg)
+        if self._waiting.takes_offers and not asks:
+            self._offered[leg] = target, flow
         extra = exchange.identity_lines(call, peer, flow)
         if fork:
             self._forks[leg] = fork
@@ -269,6 +276,11 @@ class Attempt:
     async def _next(self, rest: _Rest, fork: tuple[Diversion, ...]) -> None:
         """Another way to a target whose claim has been kept."""
         await self._send(rest.target, rest.open(), rest, fork)
+        self._settle_if_done()
+
+    async def _ask_for_offer(self, target: Target, flow: Flow, rest: _Rest | None, fork: tuple[Diversion, ...]) -> None:
+        """A target that cannot take our offer, and whose claim has been kept, is to make one itself."""
+        await self._send(target, flow, rest, fork, asks=True)
         self._settle_if_done()
 
     async def _until_settled(self, seconds: float) -> None:
@@ -353,6 +365,10 @@ class Attempt:
         self._ringing.remove(leg)
         rest = self._leave(leg)
         fork = self._forks.pop(leg, ())
+        offered = self._offered.pop(leg, None)
+        if offered is not None and event.status in _OTHER_CODECS and event.response is not None:
+            self._run(self._ask_for_offer(*offered, rest, fork))
+            return
         if rest is not None and rest.ways and (event.response is None or (event.status == 503 and rest.target.hops)):
             self._call.log.info("{leg} does not serve the call; the next way is tried", leg=f"{leg.peer} at {leg.flow}")
             self._run(self._next(rest, fork))  # RFC 3263 §4.3

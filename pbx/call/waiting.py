@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 
 from pbx.call.early import EarlyChanges
 from pbx.call.leg import reason_value
-from pbx.call.media_path import answer_for, carry_offer, join, read, wish_of
+from pbx.call.media_path import answer_for, carry_answer, carry_offer, join, read, wish_of
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip.session_events import Asked, Closed, OfferAnswered, Offered, OfferRefused
 
@@ -39,11 +39,13 @@ class Waiting(ABC):
         leg: The leg that waits.
         offer: What it offers to whoever is rung; None: the one who is rung makes the offer.
         is_behind: Whether the leg may have been told something else than its partner has answered: then the bridge settles that.
+        takes_offers: Whether the leg can be asked about what somebody offers who cannot take its own offer.
     """
 
     leg: Leg
     offer: Description | None = None
     is_behind = False
+    takes_offers = False
 
     def leg_event(self, leg: Leg, event: SessionEvent) -> None:
         """A leg that waits can give up; all else has to wait as well."""
@@ -262,17 +264,49 @@ class AnsweredWaits(Waiting):
     """A leg that has been answered and hears ringback: the first party of an originated call, or one that is being transferred."""
 
     is_behind = True
+    takes_offers = True
 
     def __init__(self, leg: Leg) -> None:
         self.leg = leg
         leg.owner = self
         self.offer = wish_of(leg)
+        self._asked: Deferred[str | None] | None = None  # what the leg answers to the offer of whoever is to be its partner
         leg.end.play(leg.call.exchange.ringback)
+
+    def leg_event(self, leg: Leg, event: SessionEvent) -> None:
+        asked = self._asked
+        match event:
+            case OfferAnswered() if asked is not None:
+                self._asked = None
+                asked.callback(event.sdp)
+            case OfferRefused() if asked is not None:
+                self._asked = None
+                asked.errback(OfferAnswerError(488, f"{leg.peer} does not take what it is offered ({event.status})"))
+            case _:
+                super().leg_event(leg, event)
 
     async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
         """It hears our ringback already."""
         if sdp is not None:
             callee.negotiation.answer_received(read(sdp), reliable=reliable)
+
+    async def answered(self, callee: Leg, sdp: str | None) -> bool:
+        negotiation = callee.negotiation
+        if negotiation.offer is not None or negotiation.remote is not None:
+            return await super().answered(callee, sdp)
+        # It could not take our offer, and has made one: its ACK brings what the leg answers to that (RFC 3725 §4.3).
+        offer = read(sdp or "")
+        negotiation.offer_received(offer)
+        text = await carry_offer(callee, self.leg, offer)
+        self._asked = asked = Deferred()
+        self.leg.offer(text)
+        answer = read(await asked or "")
+        self.leg.negotiation.answer_received(answer)
+        text = await carry_answer(self.leg, callee, answer)
+        await self.answered_here()
+        join(self.leg, callee)
+        callee.acknowledge(text)
+        return False
 
     async def joined(self, callee: Leg, answer: Description) -> None:
         await answer_for(callee, self.leg, answer)

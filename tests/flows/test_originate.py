@@ -379,6 +379,40 @@ class CodecTests(FlowTests):
         self.assertEqual([data[12:] for _, data, _ in self.second.heard], [b"from the first"] * 3)
         self.assertEqual([data[12:] for _, data, _ in self.first.heard][-2:], [b"from the second"] * 2)
 
+    def test_second_cannot_take_the_offer(self) -> None:
+        """The second says 488: it is asked for an offer of its own, which the first gets by re-INVITE; its answer goes with the ACK."""
+        self.second.refuse(488)
+        self.world.run(0.5)
+        second = self.bob.incoming[1]
+        self.assertIsNone(self.bob.received("INVITE")[1].sdp)
+        second.answer()
+        self.world.run(0.5)
+        self.assertEqual((self.first.state, second.state, len(self.first.offers)), ("talking", "talking", 1))
+        self.assertIsNotNone(self.bob.received("ACK")[-1].sdp)
+        before = len(self.first.heard)
+        self.first.say(3)
+        second.say(2)
+        self.world.run(0.5)
+        self.assertEqual((len(second.heard), len(self.first.heard) - before), (3, 2))
+
+    def test_nothing_in_common(self) -> None:
+        """The first does not take the second's offer either: both are released, the second by ACK and BYE."""
+        self.first.refuses_offers_with = 488
+        self.second.refuse(488)
+        self.world.run(0.5)
+        self.bob.incoming[1].answer()
+        self.world.run(1.0)
+        self.assertEqual((self.first.state, self.bob.incoming[1].state), ("over", "over"))
+        self.assertEqual((len(self.bob.received("ACK")), len(self.bob.received("BYE"))), (2, 1))
+
+    def test_refused_twice(self) -> None:
+        """The second says 488 to that as well: it is asked no third time."""
+        self.second.refuse(488)
+        self.world.run(0.5)
+        self.bob.incoming[1].refuse(488)
+        self.world.run(0.5)
+        self.assertEqual((self.first.state, len(self.bob.incoming)), ("over", 2))
+
     def test_not_to_be_settled(self) -> None:
         """The first refuses it: both go on with what they have, until one of them hangs up."""
         self.first.refuses_offers_with = 488
