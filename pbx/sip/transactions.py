@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from pbx.sip.ids import Ids
 
 _COOKIE: Final = b"z9hG4bK"
-_DROPS: Final = ("not SIP", "refused ACK", "stray ACK", "bad request", "bad response", "stray response")
+_DROPS: Final = ("not SIP", "refused ACK", "stray ACK", "bad request", "bad response", "stray response", "too short")
+_LONG: Final = 300
+"""Octets from which on a request is worth an answer of twice its length, not of three times."""
 _RETRY_AFTER: Final = "Retry-After: 5\r\n"
 
 
@@ -210,6 +212,9 @@ class Transactions:
         """
         Answer a request and keep nothing of it (RFC 3261 §8.2.7): the same request gets the same answer and To tag.
 
+        The source address of a datagram may be forged. A request so short that its answer would be a multiple of it is no
+        telephone's, but somebody's who wants us to flood a third party: it is dropped.
+
         Args:
             request: The request; an ACK gets no answer.
             flow: The flow it came on.
@@ -223,6 +228,8 @@ class Transactions:
             return []
         tag = self._tag_for(request)
         data = build.response(request, status, reason, to_tag=tag, extra=extra, body=body, content_type=content_type)
+        if not flow.reliable and len(data) > request.size * (2 if request.size >= _LONG else 3):
+            return self._drop("too short")
         return [Send(self._back(request, flow), data)]
 
     def request(self, outgoing: Outgoing, flow: Flow, user: Any, now: float) -> tuple[ClientTransaction, list[Effect]]:

@@ -280,6 +280,21 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.bench.arrived, [])
         self.assertEqual(self.bench.sent, [])
 
+    def test_short_requests(self) -> None:
+        """Over UDP nobody gets twice the octets that he sent, and for less than 300 not three times; over TCP no source is forged."""
+        short = b"OPTIONS sip:x SIP/2.0\r\nv:SIP/2.0/UDP x\r\nf:<sip:x>\r\nt:<sip:x>\r\ni:1\r\nCSeq:1 OPTIONS\r\nl:0\r\n\r\n"
+        for data, most in ((short, 3), (short[:-2] + b"s:" + b"x" * 300 + b"\r\n\r\n", 2)):
+            for length in range(0, 1500, 50):
+                bench = Bench()
+                bench.receive(data)
+                request = bench.arrived[0]
+                extra = build.lines(("WWW-Authenticate", "x" * length))
+                bench.carry_out(bench.layer.respond_stateless(request, UDP, 401, extra=extra))
+                self.assertLessEqual(sum(len(sent) for _, sent in bench.sent), most * len(data))
+                self.assertEqual(bench.layer.dropped["too short"], 1 - len(bench.sent))
+                bench.carry_out(bench.layer.respond_stateless(request, TCP, 401, extra=extra))
+                self.assertTrue(bench.sent[-1][1].startswith(b"SIP/2.0 401"))
+
     def test_stateless_tag(self) -> None:
         """A stateless answer has the same tag for the same request (§8.2.7), another for another."""
         tags = []
