@@ -37,10 +37,11 @@ class IncomingSession(InviteSession):
         now: float,
         rel100: str = "supported",
         digest: DigestClient | None = None,
+        follows: bool = False,
     ) -> None:
-        super().__init__(stack, user, contact, rel100, digest)
+        super().__init__(stack, user, contact, rel100, digest, follows)
         self.request = request
-        self.dialog = Dialog.as_uas(request, stack.ids.tag(), flow)
+        self.dialog = Dialog.as_uas(request, stack.ids.tag(), flow, follows=follows)
         self._peer_updates = request.lists("allow", "UPDATE")
         self._reliable: ReliableResponses | None = None
         self._withheld: tuple[str | None, str] | None = None  # our 200, while a PRACK must come first

@@ -97,12 +97,15 @@ class ArrivalTests(SynchronousTestCase):
     def test_way_back(self) -> None:
         """Where the port of Via is to be answered and not the source's, all responses go there (§18.2.2)."""
         there = Flow("UDP", ("192.0.2.1", 5080), "192.0.2.9:5060", "udp 192.0.2.1:5080", reliable=False)
-        bench = Bench(way_back=lambda request, flow: there)
-        transaction = bench.serve(incoming())
+        bench = Bench()
+        bench.receive(incoming())
+        request = bench.arrived[0]
+        request.back = there
+        transaction = bench.layer.serve(request, UDP, None, bench.now)
         bench.respond(transaction, 180)
         bench.receive(incoming())
         bench.receive(incoming("CANCEL"))
-        bench.receive(incoming("CANCEL", "z9hG4bKtwo"))
+        bench.carry_out(bench.layer.respond_stateless(request, UDP, 481))
         self.assertEqual(bench.flows, [there] * 4)
         self.assertIs(transaction.flow, UDP)
 
