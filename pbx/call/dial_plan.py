@@ -1,7 +1,7 @@
 """
 The dial plan toward the outside: one table of the prefixes of all lines and trunks (the longest match wins).
 
-The plugins of lines and trunks put their `Carrier`s here and ask it for their verdicts; it only decides.
+The plugins of lines and trunks put each `Carrier` here and ask it for their verdicts; it only decides.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ from pbx.sip.timing import DEFAULT_TIMING, Timing
 from pbx.sip.transaction_key import transaction_key
 
 if TYPE_CHECKING:
-
     from pbx.sip.build import Outgoing
     from pbx.sip.flow import Flow
     from pbx.sip.ids import Ids
