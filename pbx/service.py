@@ -4,7 +4,9 @@ The composition root: settings and a reactor in, one service out. Nothing else p
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import resource
 import secrets as randomness
 import sys
@@ -158,6 +160,7 @@ class PbxService(MultiService):
         loaded: The configuration that runs, and its plugins.
         exchange: The tenant.
         ready: Fires when what the last process left has been read and calls are served.
+        failed: Whether the start came to nothing.
     """
 
     def __init__(self, loaded: Loaded, parts: Parts) -> None:
@@ -216,6 +219,7 @@ class PbxService(MultiService):
         self.reloads = Reloads(self)
         self.ready: Deferred[None] = Deferred()
         self.started_at = 0.0
+        self.failed = False
 
     # Starting
 
@@ -273,6 +277,7 @@ class PbxService(MultiService):
             print(f"pbx: cannot start: {sentence}", file=sys.stderr)  # noqa: T201  # the operator is at the prompt
         else:
             log.failure("cannot start", failure)
+        self.failed = True
         self.reactor.stop()
 
     def _welcome(self, restored: int) -> list[str]:
@@ -387,8 +392,17 @@ def make(loaded: Loaded, reactor: Any) -> PbxService:
 
         ShellService(service).setServiceParent(service)
     OnHangUp(service).setServiceParent(service)
+    atexit.register(_exit_status, service)
     service.ready.addCallback(_settle_memory)
     return service
+
+
+def _exit_status(service: PbxService) -> None:
+    """twistd ends with 0 whenever its reactor was stopped; whoever supervises us must see that we did not start."""
+    if service.failed:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _settle_memory(_: None) -> None:

@@ -10,6 +10,7 @@ import os
 
 from tests.interop.server import CALLEE_ADDRESS, CALLER_ADDRESS, PASSWORD, ServerTestCase
 from tests.interop.sipp import Sipp, Statistics
+from tests.interop.tools import need_ipv6
 
 RATE = 50.0
 USERS = tuple((str(number), PASSWORD) for number in range(100, 108))
@@ -80,6 +81,40 @@ class FlowTests(SippTestCase):
         with self.callee("uas") as uas, Sipp("uac_auth", self.exchange.server, service="300", calls=1, users=wrong) as uac:
             self.assertEqual((uac.wait(30.0).successful, uas.finish().created), (0, 0))
         self.assert_no_calls()
+
+
+class Ipv6Tests(SippTestCase):
+    """300 is at ::1, and the exchange listens there too."""
+
+    callee_address = "::1"
+    more = f'[extensions.302]\naddress = "::1"\npassword = "{PASSWORD}"\n'
+
+    def callee(self, scenario: str) -> Sipp:
+        need_ipv6()
+        return Sipp(scenario, address="::1", port=self.callee_port, traced=True)
+
+    def test_from_ipv4(self) -> None:
+        """A call from 127.0.0.2 to ::1: each side is spoken to in its own family, in Via, Contact and SDP."""
+        with (
+            self.callee("uas") as uas,
+            Sipp("uac", self.exchange.server, address=CALLER_ADDRESS, service="300", calls=5, traced=True) as uac,
+        ):
+            self.assert_all(5, uac.wait(30.0), uas.finish())
+            there, here = uas.received("INVITE")[0], uac.received("SIP/2.0 200")[0]
+        self.assertIn("c=IN IP6 ::1\n", there)
+        self.assertIn(f"@[::1]:{self.exchange.sip_port}>", there)
+        self.assertNotIn("127.0.0.2", there)
+        self.assertIn("c=IN IP4 127.0.0.1\n", here)
+        self.assertNotIn("::1", here)
+        self.assert_no_calls()
+        self.assert_no_errors()
+
+    def test_within_ipv6(self) -> None:
+        """Both sides at ::1."""
+        with self.callee("uas") as uas, Sipp("uac", f"[::1]:{self.exchange.sip_port}", address="::1", service="300", calls=5) as uac:
+            self.assert_all(5, uac.wait(30.0), uas.finish())
+        self.assert_no_calls()
+        self.assert_no_errors()
 
 
 class LoadTests(SippTestCase):
