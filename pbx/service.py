@@ -37,7 +37,7 @@ from pbx.dns_watch import DnsWatch
 from pbx.dnscheck import checker
 from pbx.generation import Generation
 from pbx.huge_pages import collapse
-from pbx.log import Log, call_log
+from pbx.log import Log, call_log, set_level
 from pbx.media.plane import start as start_media
 from pbx.media.tones import RINGBACK
 from pbx.net.address import Addresses
@@ -62,7 +62,11 @@ from pbx.watchdog import Watchdog
 from pbx.ways import Ways
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from pbx.call.driving import Way
+    from pbx.config import Configuration
+    from pbx.dnscheck import DnsCheck
     from pbx.sip.flow import Flow
     from pbx.sip.ids import Randomness
 
@@ -178,16 +182,7 @@ class PbxService(MultiService):
         self.in_thread = parts.in_thread
         ids = Ids(parts.instance, parts.randomness)
         self.transactions = Transactions(ids, Timing(), caps=_caps(settings.sip.caps))
-        self.guard = Guard(
-            rate=settings.guard.rate,
-            burst=settings.guard.burst,
-            tries=settings.guard.tries,
-            ban_after=settings.guard.ban_after,
-            ban_for=settings.guard.ban_for,
-            exempt=settings.guard.exempt,
-            log=Log(namespace="pbx.guard"),
-            spared=self._is_spared,
-        )
+        self.guard = Guard(log=Log(namespace="pbx.guard"), spared=self._is_spared, **dict(settings.guard))
         self.driver = Driver(reactor, self.transactions, _NotReady(), Log(namespace="pbx.driver"), self.guard)
         self.addresses = Addresses(settings.sip.advertise, settings.sip.local_networks or None)
         self.transports = parts.transports(self.driver, self.addresses)
@@ -211,7 +206,7 @@ class PbxService(MultiService):
         self.prober = Prober(self.driver, ids, self.ways, reactor)
         self.location = Location(self.exchange.directory, self.store, reactor, parts.wall)
         self.exchange.location = self.location
-        self.dns_check = checker(reactor, settings.dns, settings.language)
+        self._dns_check = checker(reactor, settings.dns, settings.language)
         self.dns_watch = DnsWatch(reactor, self._carrier_hosts, self.dns_check, SystemChance().random, Log(namespace="pbx.dns"))
         self.messages = MessageLog(self.driver)
         self.watches = parts.watches
@@ -320,6 +315,17 @@ class PbxService(MultiService):
         self.transports.stop()
         self.close_media()
         await self.store.close()
+
+    def take(self, settings: Configuration) -> None:
+        """Put into force what of a configuration that was read again is no plugin's and does not wait for the next start."""
+        set_level(settings.log.level)
+        self.guard.configure(**dict(settings.guard))
+        self.resolver.configure([resolver_address(one) for one in settings.dns.servers], settings.dns.timeout)
+        self._dns_check = checker(self.reactor, settings.dns, settings.language)
+
+    def dns_check(self, name: str, references: Sequence[str] = ()) -> Coroutine[Any, Any, DnsCheck]:
+        """Do the resolvers agree on ``name``?"""
+        return self._dns_check(name, references)
 
     # What the pieces ask
 
