@@ -104,7 +104,7 @@ class Connections:
             transport: ``"TCP"`` or ``"TLS"``.
             port: Port number; 0: any.
             interface: Address to bind; "": all of IPv4.
-            context: For TLS, what gives key and certificate by ``getContext`` (`pbx.net.tls.server_context`).
+            context: For TLS, what gives key and certificate: an ``IOpenSSLServerConnectionCreator``, or `pbx.net.tls.server_context`.
 
         Raises:
             CannotListenError: The address or the port is not to be had.

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from zope.interface import implementer
 
 from pbx.net.address import EVERYWHERE
 from pbx.net.connections import Connections
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted.internet.ssl import CertificateOptions
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
 
     from pbx.net.address import Addresses
     from pbx.net.connections import Reactor as StreamReactor
@@ -171,6 +176,7 @@ class Transports:
         return server_context(key, certificate, self._ca), certificate.read_bytes()
 
 
+@implementer(IOpenSSLServerConnectionCreator)
 class _Shown:
     """What a listening port shows to those who connect: asked for by each connection, so that it can be changed."""
 
@@ -178,6 +184,6 @@ class _Shown:
         self.options = options
         self.octets = octets
 
-    def getContext(self) -> Any:
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol | None) -> SSL.Connection:  # noqa: N803  # Twisted's name
         """As Twisted asks for it."""
-        return self.options.getContext()
+        return SSL.Connection(self.options.getContext(), None)

@@ -87,9 +87,8 @@ class TransportsTests(SynchronousTestCase):
 
     def shown(self, transports: Transports) -> str:
         """The name in the certificate that a handshake shows."""
-        [port] = transports.connections._ports
-        factory: Any = port.factory  # type: ignore[attr-defined]
-        server = factory._connectionCreator.serverConnectionForTLS(None)
+        [creator] = transports._shown.values()
+        server = creator.serverConnectionForTLS(None)
         client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
         server.set_accept_state()
         client.set_connect_state()
