@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import MultiService
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 
@@ -253,8 +253,7 @@ class PbxService(MultiService):
         await self.store.open()
         rows = await self.store.load_bindings()
         restored = self.location.restore(rows, self._flow_again)
-        for call_id, record in await self.store.unfinished_records():
-            await self.store.finish_record(call_id, closed_as_restart(record))
+        await self._close_cut_calls()
         self.driver.core = self.b2bua
         self.watchdog = Watchdog(self.reactor, self._shed, self.transports.own_udp)
         if self.watches:
@@ -264,6 +263,15 @@ class PbxService(MultiService):
             log.info("{line}", line=line)
         self.watchdog.supervisor.say("READY=1")
         self.ready.callback(None)
+
+    async def _close_cut_calls(self) -> None:
+        """Those that were on when the last process died. All at once: each would wait for company, and we for hundreds of them in turn."""
+        cut = await self.store.unfinished_records()
+        written = [self.store.finish_record(call_id, closed_as_restart(record)) for call_id, record in cut]
+        try:
+            await gatherResults(written, consumeErrors=True)
+        except FirstError as error:
+            raise error.subFailure.value from None
 
     def _cannot_start(self, failure: Any) -> None:
         if isinstance(failure.value, StoreError | OSError):

@@ -7,10 +7,12 @@ SIPp through the exchange: message flows with exact expectations, and load.
 from __future__ import annotations
 
 import os
+import time
+from collections import Counter
 
 from tests.interop.server import CALLEE_ADDRESS, CALLER_ADDRESS, PASSWORD, ServerTestCase
 from tests.interop.sipp import Sipp, Statistics
-from tests.interop.tools import need_ipv6
+from tests.interop.tools import need_ipv6, until
 
 RATE = 50.0
 USERS = tuple((str(number), PASSWORD) for number in range(100, 108))
@@ -115,6 +117,33 @@ class Ipv6Tests(SippTestCase):
             self.assert_all(5, uac.wait(30.0), uas.finish())
         self.assert_no_calls()
         self.assert_no_errors()
+
+
+class CrashTests(SippTestCase):
+    """kill -9 in the midst of 200 calls."""
+
+    def test_kill(self) -> None:
+        """It answers again within seconds, with all registrations, the records of what was over, and the cut calls closed as "restart"."""
+        with Sipp("register", self.exchange.server, calls=8, users=USERS) as phones:
+            self.assert_all(8, phones.wait(20.0))
+        self.pair("uac", "uas")
+        with (
+            self.callee("uas") as uas,
+            Sipp("uac", self.exchange.server, address=CALLER_ADDRESS, service="300", calls=200, rate=50.0, hold=60.0) as uac,
+        ):
+            until("200 calls", lambda: self.calls() == 200, 20.0, 0.5)
+            time.sleep(1.0)  # their ACKs, and the notes of their answers
+            self.exchange.kill()
+            began = time.monotonic()
+            self.exchange.start(10.0)
+            took = time.monotonic() - began
+            uac.stop()
+            uas.stop()
+        self.assertLess(took, 4.0, "2 s on a machine that has nothing else to do")
+        self.assertEqual(len(self.exchange.shell_json("registrations().json()")), 8)
+        outcomes = Counter(record["outcome"] for record in self.exchange.shell_json("records(1000).json()"))
+        self.assertEqual(outcomes, {"restart": 200, "answered": 5})
+        self.assert_no_calls()
 
 
 class LoadTests(SippTestCase):
