@@ -237,6 +237,9 @@ class IPbx(Interface):
     resolver = Attribute("Finds the servers of a domain (RFC 3263): a `pbx.net.resolver.Resolver`.")
     state_folder = Attribute("The folder of what must outlive the process, a ``pathlib.Path``.")
 
+    def local_date() -> Any:
+        """The wall clock's day, a ``datetime.date``, in local time."""
+
     def local_time() -> Any:
         """The wall clock's time of day, a ``datetime.time``, in local time."""
 

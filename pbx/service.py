@@ -271,7 +271,7 @@ class PbxService(MultiService):
         try:
             await gatherResults(written, consumeErrors=True)
         except FirstError as error:
-            raise error.subFailure.value from None
+            error.subFailure.raiseException()
 
     def _cannot_start(self, failure: Any) -> None:
         if isinstance(failure.value, StoreError | OSError):

@@ -75,6 +75,10 @@ class DialPlan:
     def __iter__(self) -> Iterator[Carrier]:
         return iter(self._carriers)
 
+    def serves(self, number: str) -> bool:
+        """Whether some carrier has a prefix of ``number``."""
+        return self._matching(number) is not None
+
     def route(self, call: Call, kind: Kind) -> Verdict:
         """The verdict of the plugin that answers for carriers of ``kind``; whatever is another's, or nobody's, is passed."""
         prefix = self._matching(call.called)

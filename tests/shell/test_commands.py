@@ -199,7 +199,7 @@ class WrongTests(ShellTestCase):
             ("trace('101', off=True)", "there is no trace of 101; trace() lists them"),
             ("call()", "call: missing a required argument: 'id'; it is called so: call(id)"),
             ("registratons()", "there is no registratons; did you mean registrations?"),
-            ("reload('nobody')", "no plugin 'nobody' is running; there are blocklist, echo, extensions, limits, lines, trunks"),
+            ("reload('nobody')", "no plugin 'nobody' is running; there are blocklist, echo, extensions, limits, lines, minutes, trunks"),
             ("1 +", "this is no Python at column 4: invalid syntax; help() lists the commands"),
             ("1 / 0", "ZeroDivisionError: division by zero"),
         ):
