@@ -101,6 +101,11 @@ class ExchangeProcess:
         assert self._process is not None
         return self._process.pid
 
+    def memory(self) -> int:
+        """Octets that it has in memory (Linux)."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def start(self, timeout: float = 15.0) -> None:
         """
         Start it and wait until it answers OPTIONS.

@@ -7,12 +7,10 @@ The bounds leave room for a machine that has other things to do; what is measure
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from random import Random
 from typing import ClassVar
 
@@ -58,11 +56,6 @@ class AttackTestCase(ServerTestCase):
     def shown(self, name: str) -> int:
         """A standing table of `sizes()`."""
         return int(self.exchange.shell_json("sizes().json()")["standing"][name])
-
-    def memory(self) -> int:
-        """Octets of the server in memory."""
-        pages = int(Path(f"/proc/{self.exchange.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def delays(self, seconds: float) -> list[float]:
         """How long OPTIONS of somebody else take, one after the other for so long; one that is lost counts as deaf."""
@@ -150,7 +143,7 @@ class FloodTests(AttackTestCase):
         before = percentile(self.delays(0.5), 0.95)
         with flood:
             time.sleep(0.5)  # the tables have their sizes now
-            memory = self.memory()
+            memory = self.exchange.memory()
             with (
                 Sipp("uas", address=CALLEE_ADDRESS, port=self.callee_port) as callee,
                 Sipp("uac", self.exchange.server, address=CALLER_ADDRESS, service="300", calls=20, rate=10.0) as caller,
@@ -161,7 +154,7 @@ class FloodTests(AttackTestCase):
         self.assertGreater(flood.sent, flood.rate)
         self.assertLess(after, before + 0.05, f"p95 {before * 1000:.1f} ms before, {after * 1000:.1f} ms under {flood.sent} messages")
         self.assertEqual((calls.successful, calls.failed), (20, 0), calls)
-        self.assertLess(self.memory() - memory, 4 << 20)
+        self.assertLess(self.exchange.memory() - memory, 4 << 20)
         self.assert_no_calls()
 
     def test_one_address(self) -> None:
