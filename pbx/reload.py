@@ -154,7 +154,7 @@ class Reloads:
             adopt(plugin)
         service.loaded, service.generation = loaded, generation
         generation.serve(service.exchange)
-        service.take(loaded.configuration)
+        service.take(loaded.configuration, before.configuration)
         change.shown, generation.shown = generation.shown, []
         change.live_calls = sum(not call.over for call in service.exchange.calls.values())
         log.info("reloaded: {change}", change=str(change))

@@ -324,11 +324,13 @@ class PbxService(MultiService):
         self.close_media()
         await self.store.close()
 
-    def take(self, settings: Configuration) -> None:
+    def take(self, settings: Configuration, before: Configuration) -> None:
         """Put into force what of a configuration that was read again is no plugin's and does not wait for the next start."""
         set_level(settings.log.level)
-        self.guard.configure(**dict(settings.guard))
-        self.resolver.configure([resolver_address(one) for one in settings.dns.servers], settings.dns.timeout)
+        if settings.guard != before.guard:
+            self.guard.configure(**dict(settings.guard))
+        if settings.dns != before.dns:  # it forgets what it knows, which may be all there is while DNS is dead
+            self.resolver.configure([resolver_address(one) for one in settings.dns.servers], settings.dns.timeout)
         self._dns_check = checker(self.reactor, settings.dns, settings.language)
 
     def dns_check(self, name: str, references: Sequence[str] = ()) -> Coroutine[Any, Any, DnsCheck]:

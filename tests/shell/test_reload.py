@@ -97,6 +97,12 @@ class ConfigurationTests(ReloadTestCase):
         self.assertEqual(self.world.names.configured, ([("192.0.2.53", 53)], 1.0))
         self.assertEqual(self.world.service.loaded.configuration.dns.timeout, 1.0)
 
+    def test_dns_unchanged(self) -> None:
+        """What is remembered of names is not thrown away by a reload that is about something else: DNS may be dead just now."""
+        self.write("100")
+        self.printed("reload()")
+        self.assertIsNone(self.world.names.configured)
+
     def test_certificates(self) -> None:
         """Certificates that were renewed are read; ones that cannot be used refuse the reload."""
         transports = self.world.service.transports
