@@ -83,6 +83,7 @@ class Minutes(Service):
         limits = {number: extension.of("minutes").minutes_a_day for number, extension in pbx.extensions().items()}
         self._limits = {number: 60.0 * (settings.a_day if own is None else own) for number, own in limits.items()}
         self._accounts: dict[str, Account] = {}
+        self._payers: dict[str, str] = {}  # by call: whoever pays at its answer does to its end, whatever is done with it meanwhile
 
     def startService(self) -> None:
         """Go on with what was used today, and with the calls that are on."""
@@ -100,6 +101,8 @@ class Minutes(Service):
             self._keep(number, account)
             account.calls.clear()
             self._plan(number, account)
+        self._accounts.clear()  # it may be started again, and reads then what is kept
+        self._payers.clear()
 
     async def route(self, call: Call) -> Verdict:
         """Nobody is let out who has no minutes left; calls within the house are not asked about."""
@@ -119,18 +122,20 @@ class Minutes(Service):
         if account is not None and goes_out:
             self._settle(account)
             account.calls[call.call_id] = call
+            self._payers[call.call_id] = call.rights.name
             self._plan(call.rights.name, account)
 
     def call_diverted(self, call: Call, diverter: str, to: str, because: str) -> None:
         """The diverter's rights count from now on; nothing has been used."""
 
     def call_ended(self, call: Call, record: Record) -> None:
-        account = self._accounts.get(call.rights.name)
-        if account is not None and call.call_id in account.calls:
+        payer = self._payers.pop(call.call_id, None)
+        if payer is not None:
+            account = self._accounts[payer]
             self._settle(account)
             del account.calls[call.call_id]
-            self._plan(call.rights.name, account)
-            self._keep(call.rights.name, account)
+            self._plan(payer, account)
+            self._keep(payer, account)
 
     def shell_commands(self) -> dict[str, Callable[..., Any]]:
         return {"minutes": self.minutes}
@@ -149,7 +154,7 @@ class Minutes(Service):
 
     def sizes(self) -> dict[str, int]:
         """The table of those who have used any; as long as that of extensions at most."""
-        return {"accounts": len(self._accounts)}
+        return {"accounts": len(self._accounts), "calls": len(self._payers)}
 
     def _account(self, call: Call) -> Account | None:
         """Whose minutes a call takes; None: nobody's who has a limit."""

@@ -77,6 +77,28 @@ class MinutesTests(FlowTests):
         self.world.run(10.0)
         self.assertEqual(last.state, "over")
 
+    def test_rights_change(self) -> None:
+        """Whoever pays at the answer does to the end; nothing is left of the call afterwards."""
+        call = self.out(self.world.phone("100"), 30.0)
+        [live] = self.world.exchange.calls.values()
+        live.rights = self.world.exchange.directory["102"]
+        self.world.run(30.0)
+        call.hang_up()
+        self.world.run(1.0)
+        self.assertEqual(self.used()["100"], 1.0)
+        self.assertEqual(self.world.service.generation.instances["minutes"].sizes(), {"accounts": 1, "calls": 0})
+
+    def test_reload(self) -> None:
+        """Another limit counts for the calls that are on, too, and what has been used stays used."""
+        call = self.out(self.world.phone("100"), 60.0)
+        minutes = self.world.service.generation.instances["minutes"]
+        minutes.stopService()
+        minutes.startService()
+        self.world.run(55.0)
+        self.assertEqual(call.state, "talking")
+        self.world.run(6.0)
+        self.assertEqual(call.state, "over")
+
     def test_at_once(self) -> None:
         """Of two calls at once each takes its own: together they last for half as long."""
         phone = self.world.phone("100")
