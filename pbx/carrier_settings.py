@@ -34,6 +34,9 @@ class CarrierSettings(Settings):
     )
     request_uri_parameters: str | None = setting(None, 'added to the Request-URI of REGISTER and INVITE, such as "user=phone"')
     number_format: Literal["sip", "tel"] = setting("sip", "whether it is asked for numbers in SIP or in tel URIs (RFC 3966)")
+    force_rport: bool = setting(
+        False, "answer it where it sends from, and send requests of a call there, whatever its Via and its Contact say"
+    )
     send_181: bool = setting(True, "tell it by 181 that a call of its is forwarded")
     relay: Literal["", "always", "never"] = setting("", "whether its media goes through the exchange; empty: as [media] relay says")
 

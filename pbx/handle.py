@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, time
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,9 @@ class Handle:
         self._reactor = reactor
         self.in_thread = in_thread
         self._secrets = secrets
+
+    def local_date(self) -> date:
+        return datetime.fromtimestamp(self._exchange.wall()).astimezone().date()
 
     def local_time(self) -> time:
         return datetime.fromtimestamp(self._exchange.wall()).astimezone().time()

@@ -277,6 +277,9 @@ class IPbx(Interface):
     kept = Attribute("A dict of the plugin's own, which its next generation finds again after a reload; it does not outlive the process.")
     state_folder = Attribute("The folder of what must outlive the process, a ``pathlib.Path``.")
 
+    def local_date() -> Any:
+        """The wall clock's day, a ``datetime.date``, in local time."""
+
     def local_time() -> Any:
         """The wall clock's time of day, a ``datetime.time``, in local time."""
 

@@ -1,8 +1,8 @@
 """
 Reload: the file is read, validated and compared, then what has changed is swapped; a bad file changes nothing.
 
-New calls are served by the new generation, live calls keep what they hold. What is bound to sockets, files or the past
-(``[sip]``, ``[media]``, ``[store]``, ``[shell]``, ``[guard]``, ``[dns]``, where HTTP listens) waits for the next start, and whoever reloads
+New calls are served by the new generation, live calls keep what they hold. Certificates are read again. What is bound to
+sockets, files or the past (``[sip]``, ``[media]``, ``[store]``, ``[shell]``, where HTTP listens) waits for the next start, and who reloads
 is told so.
 """
 
@@ -19,8 +19,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from pbx.config import Configuration, ConfigurationError, Loaded, compare, load
 from pbx.discovery import adopt, load_again
 from pbx.generation import Generation, tell_where
-from pbx.log import Log, set_level
+from pbx.log import Log
 from pbx.mistakes import Mistake
+from pbx.net.tls import TlsError
 
 if TYPE_CHECKING:
     from pbx.plugin import Plugin
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 log = Log(namespace="pbx.reload")
 
-AT_THE_NEXT_START = ("sip", "media", "store", "shell", "guard", "dns")
+AT_THE_NEXT_START = ("sip", "media", "store", "shell")
 """Tables whose changes wait."""
 PATIENCE = 10.0
 """Seconds that a plugin may take to stop or to start."""
@@ -139,16 +140,21 @@ class Reloads:
 
         service.exchange.rules = rules_of(loaded.configuration)
         try:
+            certificates = service.transports.read_certificates()
             generation, change.remade = self._generation(before, loaded)
             await self._swap_running(service.generation, generation)
-        except BaseException:
+        except BaseException as error:
             service.exchange.rules = old_rules
+            if isinstance(error, TlsError):
+                raise ReloadError(str(error)) from None
             raise
+        if service.transports.use_certificates(certificates):
+            change.words.append("certificates renewed")
         for plugin in loaded.plugins.values():
             adopt(plugin)
         service.loaded, service.generation = loaded, generation
         generation.serve(service)
-        set_level(loaded.configuration.log.level)
+        service.take(loaded.configuration, before.configuration)
         change.shown, generation.shown = generation.shown, []
         change.live_calls = sum(not call.over for call in service.exchange.calls.values())
         log.info("reloaded: {change}", change=str(change))

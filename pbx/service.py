@@ -4,7 +4,9 @@ The composition root: settings and a reactor in, one service out. Nothing else p
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import resource
 import secrets as randomness
 import sys
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import MultiService
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 
@@ -35,7 +37,7 @@ from pbx.dns_watch import DnsWatch
 from pbx.dnscheck import checker
 from pbx.generation import Generation
 from pbx.huge_pages import collapse
-from pbx.log import Log, call_log
+from pbx.log import Log, call_log, set_level
 from pbx.media.plane import start as start_media
 from pbx.media.tones import RINGBACK
 from pbx.net.address import Addresses
@@ -60,7 +62,11 @@ from pbx.watchdog import Watchdog
 from pbx.ways import Ways
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from pbx.call.driving import Way
+    from pbx.config import Configuration
+    from pbx.dnscheck import DnsCheck
     from pbx.sip.flow import Flow
     from pbx.sip.ids import Randomness
 
@@ -158,6 +164,7 @@ class PbxService(MultiService):
         loaded: The configuration that runs, and its plugins.
         exchange: The tenant.
         ready: Fires when what the last process left has been read and calls are served.
+        failed: Whether the start came to nothing.
     """
 
     def __init__(self, loaded: Loaded, parts: Parts) -> None:
@@ -175,16 +182,7 @@ class PbxService(MultiService):
         self.in_thread = parts.in_thread
         ids = Ids(parts.instance, parts.randomness)
         self.transactions = Transactions(ids, Timing(), caps=_caps(settings.sip.caps))
-        self.guard = Guard(
-            rate=settings.guard.rate,
-            burst=settings.guard.burst,
-            tries=settings.guard.tries,
-            ban_after=settings.guard.ban_after,
-            ban_for=settings.guard.ban_for,
-            exempt=settings.guard.exempt,
-            log=Log(namespace="pbx.guard"),
-            spared=self._is_spared,
-        )
+        self.guard = Guard(log=Log(namespace="pbx.guard"), spared=self._is_spared, **dict(settings.guard))
         self.driver = Driver(reactor, self.transactions, _NotReady(), Log(namespace="pbx.driver"), self.guard)
         self.addresses = Addresses(settings.sip.advertise, settings.sip.local_networks or None)
         self.transports = parts.transports(self.driver, self.addresses)
@@ -209,7 +207,7 @@ class PbxService(MultiService):
         self.prober = Prober(self.driver, ids, self.ways, reactor)
         self.location = Location(self.exchange.directory, self.store, reactor, parts.wall)
         self.exchange.location = self.location
-        self.dns_check = checker(reactor, settings.dns, settings.language)
+        self._dns_check = checker(reactor, settings.dns, settings.language)
         self.dns_watch = DnsWatch(reactor, self._carrier_hosts, self.dns_check, SystemChance().random, Log(namespace="pbx.dns"))
         self.messages = MessageLog(self.driver)
         self.watches = parts.watches
@@ -221,6 +219,7 @@ class PbxService(MultiService):
         self.watchdog: Watchdog | None = None
         self.started_at = 0.0
         self.kept: dict[str, dict[str, Any]] = {}  # what a generation of a plugin leaves to the next
+        self.failed = False
 
     # Starting
 
@@ -259,8 +258,7 @@ class PbxService(MultiService):
         await self.store.open()
         rows = await self.store.load_bindings()
         restored = self.location.restore(rows, self._flow_again)
-        for call_id, record in await self.store.unfinished_records():
-            await self.store.finish_record(call_id, closed_as_restart(record))
+        await self._close_cut_calls()
         self.driver.core = self.b2bua
         self.watchdog = Watchdog(self.reactor, self._shed, self.transports.own_udp)
         if self.watches:
@@ -271,6 +269,15 @@ class PbxService(MultiService):
         self.watchdog.supervisor.say("READY=1")
         self.ready.callback(None)
 
+    async def _close_cut_calls(self) -> None:
+        """Those that were on when the last process died. All at once: each would wait for company, and we for hundreds of them in turn."""
+        cut = await self.store.unfinished_records()
+        written = [self.store.finish_record(call_id, closed_as_restart(record)) for call_id, record in cut]
+        try:
+            await gatherResults(written, consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
+
     def _cannot_start(self, failure: Any) -> None:
         if isinstance(failure.value, StoreError | OSError):
             sentence = failure.getErrorMessage()
@@ -278,6 +285,7 @@ class PbxService(MultiService):
             print(f"pbx: cannot start: {sentence}", file=sys.stderr)  # noqa: T201  # the operator is at the prompt
         else:
             log.failure("cannot start", failure)
+        self.failed = True
         self.reactor.stop()
 
     def _welcome(self, restored: int) -> list[str]:
@@ -323,6 +331,19 @@ class PbxService(MultiService):
         self.transports.stop()
         self.close_media()
         await self.store.close()
+
+    def take(self, settings: Configuration, before: Configuration) -> None:
+        """Put into force what of a configuration that was read again is no plugin's and does not wait for the next start."""
+        set_level(settings.log.level)
+        if settings.guard != before.guard:
+            self.guard.configure(**dict(settings.guard))
+        if settings.dns != before.dns:  # it forgets what it knows, which may be all there is while DNS is dead
+            self.resolver.configure([resolver_address(one) for one in settings.dns.servers], settings.dns.timeout)
+        self._dns_check = checker(self.reactor, settings.dns, settings.language)
+
+    def dns_check(self, name: str, references: Sequence[str] = ()) -> Coroutine[Any, Any, DnsCheck]:
+        """Do the resolvers agree on ``name``?"""
+        return self._dns_check(name, references)
 
     # What the pieces ask
 
@@ -403,8 +424,17 @@ def make(loaded: Loaded, reactor: Any) -> PbxService:
 
         HttpService(service, reactor).setServiceParent(service)
     OnHangUp(service).setServiceParent(service)
+    atexit.register(_exit_status, service)
     service.ready.addCallback(_settle_memory)
     return service
+
+
+def _exit_status(service: PbxService) -> None:
+    """twistd ends with 0 whenever its reactor was stopped; whoever supervises us must see that we did not start."""
+    if service.failed:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _settle_memory(_: None) -> None:

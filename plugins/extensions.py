@@ -56,6 +56,9 @@ class ExtensionSettings(Settings):
         "supported", 'reliable provisional responses (RFC 3262); "required": it has to take part'
     )
     relay: Literal["", "always", "never"] = setting("", "whether its media goes through the exchange; empty: as [media] relay says")
+    force_rport: bool = setting(
+        True, "answer it where it sends from, as phones behind NAT need it; false: at the port of its Via, and call it at its Contact"
+    )
     address: str = setting("", "source address that is trusted to be it, without REGISTER and password; empty: none")
     contact: str = setting("", "SIP URI at which it is always rung, without REGISTER; empty: none")
     digest: tuple[Literal["SHA-256", "MD5"], ...] = setting((), "digest algorithms accepted from it; empty: as [sip] digest says")
@@ -109,6 +112,7 @@ class Extensions:
                 max_contacts=extension.max_contacts,
                 relay=extension.relay or pbx.relay,
                 rel100=extension.rel100,
+                force_rport=extension.force_rport,
             )
             self._peers[number] = peer
             self._callers[number] = Caller(peer, number, extension.display)
@@ -149,7 +153,9 @@ class Extensions:
         could tell by it which extensions there are.
         """
         extension = self._settings.get(number)
-        return Challenge(algorithms=extension.digest) if extension is not None and extension.digest else None
+        if extension is None or not (extension.digest or not extension.force_rport):
+            return None
+        return Challenge(algorithms=extension.digest or None, force_rport=extension.force_rport)
 
     async def route(self, call: Call) -> Verdict:
         """Ring the devices of the called extension; without any it is unreachable."""

@@ -176,7 +176,7 @@ class Trunk:
             level=settings.level,
             relay=settings.relay or pbx.relay,
             rel100=settings.rel100,
-            force_rport=False,
+            force_rport=settings.force_rport,
             send_181=settings.send_181,
             trusted=True,
             request_uri_parameters=settings.request_uri_parameters or "",

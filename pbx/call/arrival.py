@@ -31,7 +31,8 @@ class Arrival:
 
     __slots__ = ("_challenger", "_credentials", "_now", "flow", "proof", "request", "source", "username")
 
-    def __init__(self, request: Request, flow: Flow, challenger: Challenger, now: float) -> None:
+    def __init__(self, request: Request, flow: Flow, challenger: Challenger, now: float, *, proofs: bool = True) -> None:
+        """``proofs``: whether its credentials may be looked at."""
         self.request = request
         self.flow = flow
         self.source = flow.remote[0]
@@ -40,7 +41,7 @@ class Arrival:
         self._now = now
         headers = request.headers
         self._credentials: Credentials | None = None
-        if "authorization" in headers or "proxy-authorization" in headers:
+        if proofs and ("authorization" in headers or "proxy-authorization" in headers):
             self._credentials = challenger.find([*headers.get("authorization", ()), *headers.get("proxy-authorization", ())])
         self.username = self._credentials.username if self._credentials is not None else ""
 

@@ -68,6 +68,8 @@ class B2bua:
         method = request.method
         if method == "ACK":
             return  # for a dialog that never was
+        if not flow.reliable and "rport" not in request.headers["via"][0]:
+            self._find_way_back(request, flow)
         if method == "OPTIONS" and not getattr(request.uri, "user", None):
             self._answer(request, flow, 200, CAPABILITIES + _ACCEPT)  # "are you there", as monitors ask it (§11.2)
             return
@@ -111,11 +113,26 @@ class B2bua:
             return
         self._guard.proved(flow.remote[0])
         flow.proven = True
+        if session.follows:
+            request.back = flow.answering(request.via)
         now = self._driver.now()
         if request.method == "ACK":
             self._driver.carry_out(session.acknowledged(request, now))
         else:
             self._driver.carry_out(session.received(request, flow, now))
+
+    def _find_way_back(self, request: Request, flow: Flow) -> None:
+        """
+        Who does not ask for rport is answered at the port of its Via (RFC 3261 §18.2.2), if its settings say that it can be.
+
+        That must be known before anything is proved, for a challenge has to arrive too; the address is always that of the source.
+        """
+        arrival = Arrival(request, flow, self._challenger, self._driver.now(), proofs=False)
+        for _, identifier in self._exchange.services.identifiers:
+            found = identifier.identify(arrival)
+            if found is not None and not (found.peer if isinstance(found, Caller) else found).force_rport:
+                request.back = flow.answering(request.via)
+                return
 
     def _identified(self, request: Request, flow: Flow) -> Caller | None:
         """Who sent it; None: it has been challenged or refused."""
@@ -204,7 +221,11 @@ class B2bua:
             self._answer(request, flow, 403)
             return
         location = self._exchange.location
-        judged = location.judge(aor, request, flow, RegisterLimits(max_contacts=peer.max_contacts))
+        way = flow
+        if not peer.force_rport and request.contacts is not STAR and request.contacts:
+            named = flow.named(request.contacts[0].uri)
+            way = named if named.remote[0] == flow.remote[0] else flow  # another port, but never somebody else
+        judged = location.judge(aor, request, way, RegisterLimits(max_contacts=peer.max_contacts))
         if isinstance(judged, Refusal):
             self._answer(request, flow, judged.status, judged.headers, judged.reason)
             return

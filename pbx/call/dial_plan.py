@@ -1,7 +1,7 @@
 """
 The dial plan toward the outside: one table of the prefixes of all lines and trunks (the longest match wins).
 
-The plugins of lines and trunks put each `Carrier` of theirs here and ask it for their verdicts; it only decides.
+The plugins of lines and trunks put each `Carrier` here and ask it for their verdicts; it only decides.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class DialPlan:
         self._carriers: list[Carrier] = []
         self._by_prefix: dict[str, list[Carrier]] = {}
         self._longest = 0
+        self._shorter: dict[str, list[str]] = {}  # by prefix: the carriers that lose because theirs is shorter, in words
 
     def use(self, carriers: Sequence[Carrier]) -> None:
         """Take these from now on."""
@@ -71,9 +72,14 @@ class DialPlan:
             for prefix in dict.fromkeys(carrier.prefixes):
                 self._by_prefix.setdefault(prefix, []).append(carrier)
         self._longest = max(map(len, self._by_prefix), default=0)
+        self._shorter = {prefix: self._rivals(prefix) for prefix in self._by_prefix}
 
     def __iter__(self) -> Iterator[Carrier]:
         return iter(self._carriers)
+
+    def serves(self, number: str) -> bool:
+        """Whether some carrier has a prefix of ``number``."""
+        return self._matching(number) is not None
 
     def route(self, call: Call, kind: Kind) -> Verdict:
         """The verdict of the plugin that answers for carriers of ``kind``; whatever is another's, or nobody's, is passed."""
@@ -106,6 +112,10 @@ class DialPlan:
                 return number[:length]
         return None
 
+    def _rivals(self, prefix: str) -> list[str]:
+        shorter = (prefix[:length] for length in range(len(prefix) - 1, -1, -1))
+        return [f'not {carrier.peer}: its prefix "{one}" is shorter' for one in shorter for carrier in self._by_prefix.get(one, ())]
+
     def _choose(self, call: Call, kind: Kind, prefix: str, candidates: list[Carrier]) -> Verdict:
         lost: list[str] = []
         allowed = False
@@ -115,7 +125,9 @@ class DialPlan:
             if why is None:
                 if carrier.peer.kind is not kind:
                     return Pass()
-                reasons = "; ".join([f'longest prefix "{prefix}"', *lost])
+                later = candidates[candidates.index(carrier) + 1 :]
+                lost += [f"not {one.peer}: {'it is a backup' if one.backup else 'it stands after it'}" for one in later]
+                reasons = "; ".join([f'longest prefix "{prefix}"', *lost, *self._shorter[prefix]])
                 return Ring((_target(carrier, call),), carrier.ring_timeout, why=reasons)
             lost.append(f"not {carrier.peer}: {why}")
         return self._refused(candidates, kind, Refuse(503 if allowed else 403, "; ".join(lost)))

@@ -376,8 +376,11 @@ class Exchange:
         return (int(self.wall()) << 16) + (self._count & 0xFFFF)
 
     def media_address(self, flow: Flow) -> str:
-        """What we write into SDP toward this peer."""
-        return self.rules.media_address or flow.sent_by.rpartition(":")[0].strip("[]")
+        """What we write into SDP toward this peer: the address of the settings, where it is one of the peer's family."""
+        given = self.rules.media_address
+        if given and (":" in given) == (":" in flow.remote[0]):
+            return given
+        return flow.sent_by.rpartition(":")[0].strip("[]")
 
     def user_part(self, number: str) -> str:
         """``number`` as the user part of a URI."""

@@ -101,7 +101,9 @@ class Leg:
         leg = cls(call, peer, flow, call.caller.number)
         stack = call.exchange.stack
         contact = flow.contact(call.called_user)
-        leg.session = IncomingSession(stack, leg, contact, request, flow, leg._driver.now(), peer.rel100, _digest(stack, peer))
+        now = leg._driver.now()
+        digest = _digest(stack, peer)
+        leg.session = IncomingSession(stack, leg, contact, request, flow, now, peer.rel100, digest, not peer.force_rport)
         return leg
 
     @classmethod
@@ -109,7 +111,8 @@ class Leg:
         """A leg to a target, not rung yet."""
         leg = cls(call, peer, flow, peer.name, uri)
         stack = call.exchange.stack
-        leg.session = OutgoingSession(stack, leg, flow.contact(peer.contact_user or call.caller_user), peer.rel100, _digest(stack, peer))
+        contact = flow.contact(peer.contact_user or call.caller_user)
+        leg.session = OutgoingSession(stack, leg, contact, peer.rel100, _digest(stack, peer), not peer.force_rport)
         return leg
 
     @property

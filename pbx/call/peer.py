@@ -65,7 +65,8 @@ class Peer:
         max_contacts: Devices that may register for it.
         relay: ``"always"`` or ``"never"``: whether its media goes through the exchange.
         rel100: ``"off"``, ``"supported"`` or ``"required"`` (RFC 3262).
-        force_rport: Answer to the packet's source port though Via lacks rport (RFC 3581).
+        force_rport: Answer to the packet's source port though Via lacks rport (RFC 3581), and send requests there; otherwise to where
+            its Via and its Contact say that it is.
         addresses: Addresses from which its media may come besides those of SDP and signalling.
         send_181: Whether it is told of diversions.
         trusted: Belongs to our trust domain (RFC 3325 §2.3): its P-Asserted-Identity is believed, and it gets ours.
@@ -132,10 +133,12 @@ class Challenge:
     Attributes:
         stale: The credentials were right, the nonce was too old (RFC 7616 §3.3).
         algorithms: What to offer, strongest first; None: what ``[sip] digest`` says.
+        force_rport: As in `Peer`.
     """
 
     stale: bool = False
     algorithms: tuple[str, ...] | None = None
+    force_rport: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,7 +298,8 @@ class AnsweredWaits(Waiting):
         offer = read(sdp or "")
         negotiation.offer_received(offer)
         text = await carry_offer(callee, self.leg, offer)
-        self._asked = asked = Deferred()
+        asked: Deferred[str | None] = Deferred()
+        self._asked = asked
         self.leg.offer(text)
         answer = read(await asked or "")
         self.leg.negotiation.answer_received(answer)

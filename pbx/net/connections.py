@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         IReactorTCP,
         IReactorTime,
     )
-    from twisted.internet.ssl import CertificateOptions
     from twisted.python.failure import Failure
 
     from pbx.net.address import Addresses
@@ -97,7 +96,7 @@ class Connections:
         self._listening: dict[str, int] = {}
         self._count = 0
 
-    def listen(self, transport: str, port: int, interface: str = "", context: CertificateOptions | None = None) -> IListeningPort:
+    def listen(self, transport: str, port: int, interface: str = "", context: Any = None) -> IListeningPort:
         """
         Listen for connections.
 
@@ -105,7 +104,7 @@ class Connections:
             transport: ``"TCP"`` or ``"TLS"``.
             port: Port number; 0: any.
             interface: Address to bind; "": all of IPv4.
-            context: Key and certificate, for TLS (`pbx.net.tls.server_context`).
+            context: For TLS, what gives key and certificate: an ``IOpenSSLServerConnectionCreator``, or `pbx.net.tls.server_context`.
 
         Raises:
             CannotListenError: The address or the port is not to be had.

@@ -55,7 +55,7 @@ class Guard:
         rate: Requests a second from one address that prove nothing.
         burst: So many at once.
         tries: Wrong tries a minute for one user name from one address.
-        ban_after: Failed proofs until an address is banned.
+        ban_after: Failed proofs until an address is banned; 0: never.
         ban_for: Seconds of a ban, and the half-life of failed proofs.
         exempt: Addresses and networks that are neither slowed nor banned.
         log: Hears of failed proofs and bans, in lines that fail2ban can read.
@@ -81,12 +81,6 @@ class Guard:
         self.spared = spared or (lambda _: False)
         self.dropped: dict[str, int] = {"banned": 0, "too fast": 0}
         """What was not heard, by reason."""
-        self._rate = rate
-        self._burst = float(burst)
-        self._tries = tries
-        self._ban_after = ban_after
-        self._ban_for = ban_for
-        self._exempt = Networks(exempt)
         self._log = log
         self._most = most
         # Address to [requests left, when that was so, at most].
@@ -95,6 +89,28 @@ class Guard:
         self._by_user: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
         self._tallies: OrderedDict[str, _Tally] = OrderedDict()
         self._banned: dict[str, float] = {}
+        self.configure(rate=rate, burst=burst, tries=tries, ban_after=ban_after, ban_for=ban_for, exempt=exempt)
+
+    def configure(
+        self,
+        *,
+        rate: float = 50.0,
+        burst: int = 100,
+        tries: int = 10,
+        ban_after: int = 20,
+        ban_for: float = 3600.0,
+        exempt: Iterable[str] = (),
+    ) -> None:
+        """Take other limits from now on; parameters as when it was made. Bans stay, but for those who are exempt now."""
+        self._exempt = Networks(exempt)
+        self._rate = rate
+        self._burst = float(burst)
+        self._tries = tries
+        self._ban_after = ban_after
+        self._ban_for = ban_for
+        self._buckets.clear()  # each bears the burst of its address
+        for address in [address for address in self._banned if self._exempt.contains(address)]:
+            self.lift(address)
 
     def admits(self, address: str, data: bytes, now: float) -> bool:
         """
@@ -157,7 +173,7 @@ class Guard:
         tally.failed = tally.failed * 0.5 ** ((now - tally.at) / self._ban_for) + 1.0
         tally.at = now
         # Half a proof is forgiven at once: twenty in a row count as twenty though the first has decayed a little.
-        if tally.failed > self._ban_after - 0.5 and not self.spared(address):
+        if self._ban_after and tally.failed > self._ban_after - 0.5 and not self.spared(address):
             self.ban(address, now)
 
     def ban(self, address: str, now: float) -> None:

@@ -95,6 +95,11 @@ class Lookups:
         self._answered_last: Server | None = None
         self._told: dict[Key, None] = {}
 
+    def configure(self, timeout: float) -> None:
+        """Take ``timeout`` for what is looked up from now on, and forget what others than the present servers may have said."""
+        self._timeout = timeout
+        self.forget()
+
     def known(self, key: Key) -> Found | None:
         """What is remembered and still good."""
         kept = self._kept.get(key)

@@ -102,6 +102,11 @@ class Resolver:
         """The DNS servers that are asked now."""
         return self._servers or self._system.servers()
 
+    def configure(self, servers: Sequence[Server], timeout: float) -> None:
+        """Ask other servers from now on; parameters as when it was made."""
+        self._servers = list(servers)
+        self._lookups.configure(timeout)
+
     def sizes(self) -> dict[str, int]:
         """The lengths of the tables, for the shell."""
         return self._lookups.sizes()

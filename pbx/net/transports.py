@@ -8,6 +8,10 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from zope.interface import implementer
+
 from pbx.net.address import EVERYWHERE
 from pbx.net.connections import Connections
 from pbx.net.tls import self_signed, server_context
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted.internet.ssl import CertificateOptions
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
 
     from pbx.net.address import Addresses
     from pbx.net.connections import Reactor as StreamReactor
@@ -74,6 +79,7 @@ class Transports:
         self._names = tuple(names)
         self._keys = keys
         self._ca = ca
+        self._shown: dict[Listen, _Shown] = {}
 
     def start(self) -> None:
         """
@@ -83,7 +89,8 @@ class Transports:
             CannotListenError: An address or port is not to be had.
             TlsError: A key or certificate cannot be used.
         """
-        contexts = {listen: self._context(listen) for listen in self._listens if listen.transport == "tls"}
+        self._shown = {listen: _Shown(*read) for listen, read in self.read_certificates().items()}
+        self.connections.asks_for_certificates = self._ca is not None
         try:
             for listen in self._listens:
                 if listen.transport == "udp":
@@ -91,10 +98,26 @@ class Transports:
                     port.start()
                     self.udp.append(port)
                 else:
-                    self.connections.listen(listen.transport.upper(), listen.port, listen.interface, contexts.get(listen))
+                    self.connections.listen(listen.transport.upper(), listen.port, listen.interface, self._shown.get(listen))
         except BaseException:
             self.stop()
             raise
+
+    def read_certificates(self) -> dict[Listen, tuple[CertificateOptions, bytes]]:
+        """
+        What each listening TLS port shows, as the files have it now, and the octets of its certificate.
+
+        Raises:
+            TlsError: A key or certificate cannot be used.
+        """
+        return {listen: self._read(listen) for listen in self._listens if listen.transport == "tls"}
+
+    def use_certificates(self, certificates: dict[Listen, tuple[CertificateOptions, bytes]]) -> bool:
+        """Show what `read_certificates` has read to whoever connects from now on; whether that is anything new."""
+        changed = [listen for listen, (_, octets) in certificates.items() if octets != self._shown[listen].octets]
+        for listen in changed:
+            self._shown[listen].options, self._shown[listen].octets = certificates[listen]
+        return bool(changed)
 
     @property
     def own_udp(self) -> tuple[str, int] | None:
@@ -145,10 +168,22 @@ class Transports:
         everywhere = [port for port in ports if port.address[0] in EVERYWHERE]
         return next((port for port in ports if port.address[0] == local), (everywhere or ports)[0])
 
-    def _context(self, listen: Listen) -> CertificateOptions:
+    def _read(self, listen: Listen) -> tuple[CertificateOptions, bytes]:
         if listen.private_key:
             key, certificate = Path(listen.private_key), Path(listen.certificate)
         else:
             key, certificate = self_signed(self._keys, self._names)
-        self.connections.asks_for_certificates = self._ca is not None
-        return server_context(key, certificate, self._ca)
+        return server_context(key, certificate, self._ca), certificate.read_bytes()
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _Shown:
+    """What a listening port shows to those who connect: asked for by each connection, so that it can be changed."""
+
+    def __init__(self, options: CertificateOptions, octets: bytes) -> None:
+        self.options = options
+        self.octets = octets
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol | None) -> SSL.Connection:  # noqa: N803  # Twisted's name
+        """As Twisted asks for it."""
+        return SSL.Connection(self.options.getContext(), None)

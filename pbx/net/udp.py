@@ -73,6 +73,10 @@ class UdpFlow(Flow):
         """The Via value up to the branch (RFC 3581 §3)."""
         return self._via
 
+    def beside(self, host: str, port: int) -> UdpFlow:
+        """The flow to another place, from the same socket."""
+        return self if self.remote == (host, port) else self.port.flow((host, port))
+
     def write(self, data: bytes) -> None:
         """Send a datagram; what cannot be sent is lost, as on the way (RFC 3261 §17 sends it again)."""
         self._write(data, self._destination)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pbx.sip import build
 from pbx.sip.headers import NameAddr, parse_name_addr, tag_of
+from pbx.sip.uri import parse_uri
 
 if TYPE_CHECKING:
     from pbx.sip.build import Outgoing
@@ -27,6 +28,7 @@ class Dialog:
     """
 
     __slots__ = (
+        "_came_by",
         "_hops",
         "_request_uri",
         "call_id",
@@ -42,8 +44,19 @@ class Dialog:
     )
 
     def __init__(
-        self, flow: Flow, call_id: str, local: str, remote: str, target: str, hops: list[NameAddr], local_cseq: int, remote_cseq: int
+        self,
+        flow: Flow,
+        call_id: str,
+        local: str,
+        remote: str,
+        target: str,
+        hops: list[NameAddr],
+        local_cseq: int,
+        remote_cseq: int,
+        *,
+        follows: bool,
     ) -> None:
+        self._came_by = flow if follows else None
         self.flow = flow
         """Requests of the dialog go this way."""
         self.call_id = call_id
@@ -59,8 +72,12 @@ class Dialog:
         self.retarget(target)
 
     @classmethod
-    def as_uas(cls, request: Request, local_tag: str, flow: Flow) -> Dialog:
-        """The dialog that our response to ``request`` creates (§12.1.1)."""
+    def as_uas(cls, request: Request, local_tag: str, flow: Flow, *, follows: bool = False) -> Dialog:
+        """
+        The dialog that our response to ``request`` creates (§12.1.1).
+
+        ``follows``: its requests go where the far end says (§12.2.1.1), as far as that can be told; otherwise to where it sends from.
+        """
         contact = request.contact
         to = request.first("to") or ""
         return cls(
@@ -72,11 +89,12 @@ class Dialog:
             hops=request.record_routes,
             local_cseq=0,
             remote_cseq=request.cseq.number,
+            follows=follows,
         )
 
     @classmethod
-    def as_uac(cls, invite: Outgoing, response: Response, flow: Flow) -> Dialog:
-        """The dialog that ``response`` to our ``invite`` creates (§12.1.2)."""
+    def as_uac(cls, invite: Outgoing, response: Response, flow: Flow, *, follows: bool = False) -> Dialog:
+        """The dialog that ``response`` to our ``invite`` creates (§12.1.2); ``follows`` as in `as_uas`."""
         contact = response.contact
         return cls(
             flow,
@@ -87,6 +105,7 @@ class Dialog:
             hops=response.record_routes[::-1],
             local_cseq=invite.cseq,
             remote_cseq=-1,
+            follows=follows,
         )
 
     def retarget(self, target: str) -> None:
@@ -100,6 +119,8 @@ class Dialog:
             self._request_uri = str(self._hops[0].uri)
             hops = [*hops[1:], f"<{target}>"]
         self.routes = build.lines(*(("Route", hop) for hop in hops))
+        if self._came_by is not None:
+            self.flow = self._came_by.named(self._hops[0].uri if self._hops else parse_uri(target))
 
     def request(self, method: str, ids: Ids, extra: str = "", body: bytes = b"", content_type: str = "") -> Outgoing:
         """The next request of this dialog."""

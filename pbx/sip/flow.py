@@ -7,6 +7,30 @@ know how to write to them.
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from pbx.sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
+    from pbx.sip.headers import Via
+    from pbx.sip.uri import Uri
+
+_HIDDEN = [
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
+        "fc00::/7", "fe80::/10", "::1/128",
+    )
+]  # fmt: skip
+"""Networks that cannot be reached from everywhere."""
+
+
+def _is_hidden(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in _HIDDEN)
+
 
 class Flow:
     """
@@ -43,6 +67,33 @@ class Flow:
     def via(self) -> str:
         """The Via value up to the branch; we always ask for rport (RFC 3581 §3)."""
         return f"SIP/2.0/{self.transport} {self.sent_by};rport"
+
+    def beside(self, host: str, port: int) -> Flow:
+        """The way to ``host`` and ``port`` from the same socket; a connection leads nowhere else."""
+        return self
+
+    def answering(self, via: Via) -> Flow:
+        """The way back to a peer that need not be answered where it sends from: the port of its Via (RFC 3261 §18.2.2, RFC 3581 §4)."""
+        return self if via.rport is not None else self.beside(self.remote[0], via.port or 5060)
+
+    def named(self, uri: Uri) -> Flow:
+        """
+        The way that a peer names in its Contact, or as its first hop (RFC 3261 §12.2.1.1); this one where nothing can be told from it.
+
+        That is so with a name, for which nobody is asked here; with another transport; and with an address of a private network that
+        we do not share: whoever writes that sits behind NAT.
+        """
+        if self.transport != "UDP" or not isinstance(uri, SipUri):
+            return self
+        host, port = uri.address
+        try:
+            here, there = ip_address(self.remote[0]), ip_address(host)
+        except ValueError:
+            return self
+        other_transport = uri.scheme == "sips" or (uri.parameter("transport") or "udp").lower() != "udp"
+        if other_transport or here.version != there.version or (_is_hidden(there) and not _is_hidden(here)):
+            return self
+        return self.beside(host, port or 5060)
 
     def contact(self, user: str) -> str:
         """Our Contact value toward this peer (RFC 3261 §8.1.1.8)."""

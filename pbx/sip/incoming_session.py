@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from pbx.sip.server_transaction import ServerTransaction
 
 
+UNRELIABLY_AGAIN = 60.0
+RELIABLY_AGAIN = 150.0
+"""Seconds until a caller that waits is told again how far we are: RFC 3261 §13.3.1.1, RFC 3262 §3."""
+
+
 class IncomingSession(InviteSession):
     """The UAS of an INVITE: `progress`, then `accept` or `refuse`."""
 
-    __slots__ = ("_record_route", "_reliable", "_transaction", "_withheld", "request")
+    __slots__ = ("_latest", "_record_route", "_reliable", "_repeat_at", "_transaction", "_withheld", "request")
 
     dialog: Dialog
 
@@ -37,13 +42,16 @@ class IncomingSession(InviteSession):
         now: float,
         rel100: str = "supported",
         digest: DigestClient | None = None,
+        follows: bool = False,
     ) -> None:
-        super().__init__(stack, user, contact, rel100, digest)
+        super().__init__(stack, user, contact, rel100, digest, follows)
         self.request = request
-        self.dialog = Dialog.as_uas(request, stack.ids.tag(), flow)
+        self.dialog = Dialog.as_uas(request, stack.ids.tag(), flow, follows=follows)
         self._peer_updates = request.lists("allow", "UPDATE")
         self._reliable: ReliableResponses | None = None
         self._withheld: tuple[str | None, str] | None = None  # our 200, while a PRACK must come first
+        self._latest: Provisional | None = None  # said again at `_repeat_at`
+        self._repeat_at = 0.0
         self._record_route = build.record_route_lines(request)
         self._transaction: ServerTransaction = stack.transactions.serve(request, flow, self, now)
         self._transaction.tag = self.dialog.local_tag  # so that a CANCEL is answered with it (§9.2)
@@ -62,8 +70,11 @@ class IncomingSession(InviteSession):
         """
         if self.state is not State.EARLY or self._withheld is not None:
             return []
+        if status != 181:  # that is news, once; it still rings is not
+            self._latest = Provisional(status, sdp, extra)
         if not self.goes_reliably(sdp):
-            return self._transaction.respond(status, self._response(status, sdp, extra), now)
+            self._repeat_at = now + UNRELIABLY_AGAIN
+            return self._transaction.respond(status, self._response(status, sdp, extra), now) + self._rearm()
         reliable = self._reliable
         if reliable is None:
             reliable = self._reliable = ReliableResponses(self._stack.ids.rseq(), self.request.cseq.number, self._stack.timing.t1)
@@ -139,8 +150,17 @@ class IncomingSession(InviteSession):
         return super().transaction_ended(transaction, cause, now)
 
     def wake(self, now: float) -> list[Effect]:
-        """Repeat the reliable response until its PRACK is there, and refuse the INVITE when none comes (RFC 3262 §3)."""
+        """
+        Repeat the reliable response until its PRACK is there, and refuse the INVITE when none comes (RFC 3262 §3).
+
+        Say again now and then how far we are, before some proxy gives the call up (RFC 3261 §13.3.1.1).
+        """
         reliable = self._reliable
+        if self._says_again and now >= self._repeat_at:
+            latest = self._latest
+            assert latest is not None
+            self._repeat_at = now + RELIABLY_AGAIN
+            return self.progress(latest.status, None if self.settled else latest.sdp, now, latest.extra) + self._rearm()
         if reliable is not None and reliable.out is not None:
             what, data = reliable.out
             match reliable.due(now):
@@ -151,8 +171,15 @@ class IncomingSession(InviteSession):
                     return self._transaction.respond(504, refusal, now) + self._close(End.NO_PRACK)
         return super().wake(now)
 
+    @property
+    def _says_again(self) -> bool:
+        waits = self._reliable is not None and self._reliable.out is not None
+        return self._latest is not None and self.state is State.EARLY and not waits
+
     def _deadlines(self) -> list[float]:
         deadlines = super()._deadlines()
+        if self._says_again:
+            deadlines.append(self._repeat_at)
         if self._reliable is not None and self._reliable.out is not None:
             deadlines.append(self._reliable.resend_at)
         return deadlines
@@ -161,6 +188,7 @@ class IncomingSession(InviteSession):
         lines = build.lines(("Require", TAG), ("RSeq", str(reliable.next_rseq())))
         data = self._response(what.status, what.sdp, lines + self._capabilities + what.extra)  # Allow: RFC 3311 §5.1
         reliable.sent(what, data, now)
+        self._repeat_at = now + RELIABLY_AGAIN
         return self._transaction.respond(what.status, data, now) + self._rearm()
 
     def _pracked(self, transaction: ServerTransaction, now: float) -> list[Effect]:

@@ -118,6 +118,7 @@ class InviteSession:
         "deadline",
         "dialog",
         "digest",
+        "follows",
         "rel100",
         "state",
         "timer",
@@ -126,7 +127,9 @@ class InviteSession:
 
     dialog: Dialog | None
 
-    def __init__(self, stack: Stack, user: Any, contact: str, rel100: str = "supported", digest: DigestClient | None = None) -> None:
+    def __init__(
+        self, stack: Stack, user: Any, contact: str, rel100: str = "supported", digest: DigestClient | None = None, follows: bool = False
+    ) -> None:
         """
         Args:
             stack: What it shares with all others.
@@ -134,6 +137,7 @@ class InviteSession:
             contact: Our Contact value.
             rel100: ``"off"``, ``"supported"`` or ``"required"``: reliable provisional responses (RFC 3262).
             digest: Answers the challenges of the far end; None: they are refusals.
+            follows: Whether the far end is spoken to where it says that it is, and not where it sends from.
         """
         self._stack = stack
         self.user = user
@@ -158,6 +162,7 @@ class InviteSession:
         self.rel100 = rel100
         self._capabilities = WITHOUT_PRACK if rel100 == "off" else CAPABILITIES
         self.digest = digest
+        self.follows = follows
         self._credentials = ""  # of our last INVITE, for its ACK
 
     # What the user wants.

@@ -36,6 +36,9 @@ from pbx.sip.uri import Uri, parse_uri
 
 __all__ = ["Message", "Request", "Response", "parse_message", "transaction_key"]
 
+if TYPE_CHECKING:
+    from pbx.sip.flow import Flow
+
 _METHODS: Final = frozenset(
     (
         "INVITE",
@@ -234,10 +237,12 @@ _LAZY: Final[dict[str, Callable[[Any], Any]]] = {
 class Request(Message):
     """A request."""
 
-    __slots__ = ("method", "target", "uri", "version")
+    __slots__ = ("back", "method", "target", "uri", "version")
 
     uri: Uri
     """The Request-URI."""
+    back: Flow | None
+    """Where the responses go, if not the way that the request came; set by whoever knows its sender (RFC 3261 §18.2.2)."""
 
     def __init__(self, method: str, target: str, headers: dict[str, list[str]], body: bytes, version: str = "SIP/2.0") -> None:
         self.method = method
@@ -252,6 +257,7 @@ class Request(Message):
         self.size = self.line_length = self.header_count = 0
         self.echo = None
         self.via_read = False
+        self.back = None
         if not body:
             self.sdp = None
 

@@ -36,8 +36,10 @@ class OutgoingSession(InviteSession):
 
     __slots__ = ("_cancelled", "_early", "_extra", "_from", "_invite", "_invite_flow", "_strays", "_transaction", "heard")
 
-    def __init__(self, stack: Stack, user: Any, contact: str, rel100: str = "supported", digest: DigestClient | None = None) -> None:
-        super().__init__(stack, user, contact, rel100, digest)
+    def __init__(
+        self, stack: Stack, user: Any, contact: str, rel100: str = "supported", digest: DigestClient | None = None, follows: bool = False
+    ) -> None:
+        super().__init__(stack, user, contact, rel100, digest, follows)
         self.dialog: Dialog | None = None
         self._cancelled = False
         self._early: dict[str, EarlyDialog] = {}  # by the far end's tag
@@ -218,7 +220,7 @@ class OutgoingSession(InviteSession):
 
     def _dialog_of(self, early: EarlyDialog) -> Dialog:
         if early.dialog is None:
-            early.dialog = Dialog.as_uac(self._invite, early.response, self._invite_flow)
+            early.dialog = Dialog.as_uac(self._invite, early.response, self._invite_flow, follows=self.follows)
         return early.dialog
 
     def _accepted(self, response: Response, now: float) -> list[Effect]:
@@ -228,7 +230,7 @@ class OutgoingSession(InviteSession):
         if self.state is not State.EARLY or self._cancelled:
             return self._end_stray(response, tag, now)
         early = self._early.get(tag)
-        self.dialog = Dialog.as_uac(self._invite, response, self._invite_flow)
+        self.dialog = Dialog.as_uac(self._invite, response, self._invite_flow, follows=self.follows)
         if early is not None and early.dialog is not None:  # its numbers go on; the route set is that of the 2xx (§13.2.2.4)
             self.dialog.local_cseq, self.dialog.remote_cseq = early.dialog.local_cseq, early.dialog.remote_cseq
         self._early.clear()
@@ -249,7 +251,7 @@ class OutgoingSession(InviteSession):
     def _end_stray(self, response: Response, tag: str, now: float) -> list[Effect]:
         """ACK and BYE to an answer that nobody wants; to its repetitions only the ACK again."""
         known, early = self._strays.get(tag), self._early.get(tag)
-        dialog = known or Dialog.as_uac(self._invite, response, self._invite_flow)
+        dialog = known or Dialog.as_uac(self._invite, response, self._invite_flow, follows=self.follows)
         if known is None and early is not None and early.dialog is not None:
             dialog.local_cseq = early.dialog.local_cseq
         effects: list[Effect] = [Send(dialog.flow, dialog.ack(self._invite.cseq, self._stack.ids, credentials=self._credentials))]

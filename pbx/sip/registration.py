@@ -224,6 +224,8 @@ class Registration:
 
     def _fail(self, what: Input, status: int, reason: str, now: float) -> list[Effect]:
         self._status, self._reason = status, reason
+        if "cseq" in reason.lower():
+            self._call_id = ""  # "Invalid CSeq": it counts in a way of its own, and would refuse whatever bears this Call-ID
         return self._step(what, now)
 
     def _stay(self, now: float) -> list[Effect]:

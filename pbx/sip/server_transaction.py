@@ -66,7 +66,7 @@ _ANSWERED = Request("", "", {}, b"")
 class ServerTransaction(Transaction):
     """A request of a peer, from when it is taken on until no repetition of it can come any more."""
 
-    __slots__ = ("_back", "_give_up_at", "_interval", "_kept", "began_at", "request", "state", "tag")
+    __slots__ = ("_give_up_at", "_interval", "_kept", "back", "began_at", "request", "state", "tag")
 
     _first: ClassVar[State]
     _rows: ClassVar[_Rows]
@@ -80,7 +80,6 @@ class ServerTransaction(Transaction):
         table: dict[ServerKey, ServerTransaction],
         key: ServerKey,
         now: float,
-        back: Flow | None = None,
     ) -> None:
         super().__init__(request.method, flow, user, timing, table, key)
         self.request = request
@@ -88,7 +87,8 @@ class ServerTransaction(Transaction):
         self.tag = ""
         """The To tag of the user's responses, if it wants a CANCEL answered with it before the first one (RFC 3261 §9.2)."""
         self.began_at = now
-        self._back = flow if back is None else back
+        self.back = request.back or flow
+        """Where the responses go."""
         self._kept = b""
         self._interval = timing.t1
         self._give_up_at = now + timing.give_up
@@ -150,10 +150,10 @@ class ServerTransaction(Transaction):
 
     def _send(self, data: bytes, now: float) -> list[Effect]:
         self._kept = data
-        return [Send(self._back, data)]
+        return [Send(self.back, data)]
 
     def _resend(self, data: bytes, now: float) -> list[Effect]:
-        return [Send(self._back, self._kept)] if self._kept else []
+        return [Send(self.back, self._kept)] if self._kept else []
 
     def _time_out(self, data: bytes, now: float) -> list[Effect]:
         return self._end(Cause.TIMEOUT, [])
@@ -212,18 +212,18 @@ class InviteServerTransaction(ServerTransaction):
 
     def _accept(self, data: bytes, now: float) -> list[Effect]:
         self._kept = data
-        return self._wait(now + self._timing.give_up, [Send(self._back, data)])
+        return self._wait(now + self._timing.give_up, [Send(self.back, data)])
 
     def _refuse(self, data: bytes, now: float) -> list[Effect]:
         self._kept = data
         self._give_up_at = now + self._timing.give_up
         # Over a stream it is not repeated, but the ACK is waited for all the same.
-        return self._wait(self._give_up_at if self._back.reliable else now + self._interval, [Send(self._back, data)])
+        return self._wait(self._give_up_at if self.back.reliable else now + self._interval, [Send(self.back, data)])
 
     def _resend_later(self, data: bytes, now: float) -> list[Effect]:
         self._interval = min(self._interval * 2, self._timing.t2)
         self.deadline = min(now + self._interval, self._give_up_at)
-        return [Send(self._back, self._kept)]
+        return [Send(self.back, self._kept)]
 
     def _lose(self, data: bytes, now: float) -> list[Effect]:
         return self._end(Cause.TRANSPORT, [])
@@ -279,7 +279,7 @@ class NonInviteServerTransaction(ServerTransaction):
         """Send a response; one that RFC 4320 §4 forbids is not sent, and changes nothing."""
         if status >= 200:
             return [] if status == 408 else self._step(Input.SUCCESS, data, now)
-        if status != 100 or not (self._back.reliable or now >= self.began_at + self._timing.late):
+        if status != 100 or not (self.back.reliable or now >= self.began_at + self._timing.late):
             return []
         return self._step(Input.PROVISIONAL, data, now)
 
@@ -288,11 +288,11 @@ class NonInviteServerTransaction(ServerTransaction):
 
     def _proceed(self, data: bytes, now: float) -> list[Effect]:
         self._kept = data
-        return self._wait(self._give_up_at, [Send(self._back, data)])
+        return self._wait(self._give_up_at, [Send(self.back, data)])
 
     def _complete(self, data: bytes, now: float) -> list[Effect]:
         self._kept = data
-        effects: list[Effect] = [Send(self._back, data)]
+        effects: list[Effect] = [Send(self.back, data)]
         if self.flow.reliable:
             return effects + self._step(Input.LINGER_OVER, b"", now)
         return self._wait(now + self._timing.give_up, effects)

@@ -24,14 +24,14 @@ from pbx.sip.timing import DEFAULT_TIMING, Timing
 from pbx.sip.transaction_key import transaction_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pbx.sip.build import Outgoing
     from pbx.sip.flow import Flow
     from pbx.sip.ids import Ids
 
 _COOKIE: Final = b"z9hG4bK"
-_DROPS: Final = ("not SIP", "refused ACK", "stray ACK", "bad request", "bad response", "stray response")
+_DROPS: Final = ("not SIP", "refused ACK", "stray ACK", "bad request", "bad response", "stray response", "too short")
+_LONG: Final = 300
+"""Octets from which on a request is worth an answer of twice its length, not of three times."""
 _RETRY_AFTER: Final = "Retry-After: 5\r\n"
 
 
@@ -44,8 +44,6 @@ class Transactions:
         timing: Timer values.
         max_servers: How many server transactions there may be; a new request beyond that gets 503 without one.
         caps: How much a peer may send.
-        way_back: Says by which flow the responses to a request go, if not by the one it came on: to the port of its
-            Via where rport is neither asked for nor forced (RFC 3261 §18.2.2). Must keep to the source address.
 
     It is a machine too (`pbx.sip.effects.Machine`): it wakes to send the 100 of RFC 4320 to what nobody has answered.
     """
@@ -60,7 +58,6 @@ class Transactions:
         *,
         max_servers: int = 50_000,
         caps: Caps = DEFAULT_CAPS,
-        way_back: Callable[[Request, Flow], Flow] | None = None,
     ) -> None:
         self.ids = ids
         self.timing = timing
@@ -75,7 +72,6 @@ class Transactions:
         """How many requests were answered here with a refusal, by status."""
         self.deadline: float | None = None
         self.armed: float | None = None
-        self._way_back = way_back
         # No tag of `Ids` has a hyphen after the instance: an ACK to a stateless answer is known by it.
         self._stateless_tag = f"{ids.instance}-"
         self._unanswered: deque[ServerTransaction] = deque()
@@ -142,7 +138,8 @@ class Transactions:
         invite = self.servers.get((key[0], key[1], b"INVITE", key[3]))
         if invite is None:
             return self._refuse(request, flow, 481, "", "")
-        cancel = NonInviteServerTransaction(request, flow, None, self.timing, self.servers, key, now, self._back(request, flow))
+        request.back = invite.back
+        cancel = NonInviteServerTransaction(request, flow, None, self.timing, self.servers, key, now)
         data = build.response(request, 200, to_tag=invite.to_tag or self._tag_for(request))
         effects = cancel.respond(200, data, now)
         if not invite.final:
@@ -189,10 +186,9 @@ class Transactions:
         """
         key = self._latest_key if request is self._latest else _key_of(request, flow)
         self._latest = None
-        back = self._back(request, flow)
         if request.method == "INVITE":
-            return InviteServerTransaction(request, flow, user, self.timing, self.servers, key, now, back)
-        transaction = NonInviteServerTransaction(request, flow, user, self.timing, self.servers, key, now, back)
+            return InviteServerTransaction(request, flow, user, self.timing, self.servers, key, now)
+        transaction = NonInviteServerTransaction(request, flow, user, self.timing, self.servers, key, now)
         self._unanswered.append(transaction)
         return transaction
 
@@ -210,6 +206,9 @@ class Transactions:
         """
         Answer a request and keep nothing of it (RFC 3261 §8.2.7): the same request gets the same answer and To tag.
 
+        The source address of a datagram may be forged. A request so short that its answer would be a multiple of it is no
+        telephone's, but somebody's who wants us to flood a third party: it is dropped.
+
         Args:
             request: The request; an ACK gets no answer.
             flow: The flow it came on.
@@ -223,7 +222,9 @@ class Transactions:
             return []
         tag = self._tag_for(request)
         data = build.response(request, status, reason, to_tag=tag, extra=extra, body=body, content_type=content_type)
-        return [Send(self._back(request, flow), data)]
+        if not flow.reliable and len(data) > request.size * (2 if request.size >= _LONG else 3):
+            return self._drop("too short")
+        return [Send(request.back or flow, data)]
 
     def request(self, outgoing: Outgoing, flow: Flow, user: Any, now: float) -> tuple[ClientTransaction, list[Effect]]:
         """
@@ -282,9 +283,6 @@ class Transactions:
     def _refuse(self, request: Request, flow: Flow, status: int, reason: str, extra: str) -> list[Effect]:
         self.refused[status] = self.refused.get(status, 0) + 1
         return self.respond_stateless(request, flow, status, reason, extra=extra)
-
-    def _back(self, request: Request, flow: Flow) -> Flow:
-        return flow if self._way_back is None else self._way_back(request, flow)
 
     def _tag_for(self, request: Request) -> str:
         """A To tag that a repetition of the request gets too (RFC 3261 §8.2.7)."""

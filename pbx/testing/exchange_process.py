@@ -28,7 +28,7 @@ class NotRunning(AssertionError):
 def free_port(address: str = "127.0.0.1", room: int = 1) -> int:
     """A port that is free for UDP and TCP on ``address`` right now, and so the next ``room - 1``; even when ``room`` is more than 1."""
     for _ in range(200):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
             first = int(probe.getsockname()[1])
         first += first % 2 if room > 1 else 0
@@ -37,10 +37,14 @@ def free_port(address: str = "127.0.0.1", room: int = 1) -> int:
     raise AssertionError(f"no {room} free ports in a row on {address}")
 
 
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def _is_free(address: str, port: int) -> bool:
     try:
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            with socket.socket(socket.AF_INET, kind) as probe:
+            with socket.socket(_family(address), kind) as probe:
                 probe.bind((address, port))
     except OSError:
         return False
@@ -96,6 +100,11 @@ class ExchangeProcess:
         """Of the running process."""
         assert self._process is not None
         return self._process.pid
+
+    def memory(self) -> int:
+        """Octets that it has in memory (Linux)."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def start(self, timeout: float = 15.0) -> None:
         """

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from pbx.net.resolver import Destination, ResolutionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Names:
@@ -14,11 +19,17 @@ class Names:
     Attributes:
         table: Domain to its servers, most wanted first: ``(transport, address, port)``.
         asked: The domains that have been asked for, in order.
+        configured: The servers and the time limit of the last `configure`.
     """
 
     def __init__(self) -> None:
         self.table: dict[str, list[tuple[str, str, int]]] = {}
         self.asked: list[str] = []
+        self.configured: tuple[list[tuple[str, int]], float] | None = None
+
+    def configure(self, servers: Sequence[tuple[str, int]], timeout: float) -> None:
+        """As the resolver: noted."""
+        self.configured = list(servers), timeout
 
     async def destinations(self, host: str, port: int | None = None, transport: str = "", *, secure: bool = False) -> list[Destination]:
         """As the resolver does it; an address stands for itself."""

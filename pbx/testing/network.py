@@ -185,6 +185,10 @@ class WireFlow(Flow):
         self._wire = wire
         self.proven = False
 
+    def beside(self, host: str, port: int) -> WireFlow:
+        """The flow to another place, from the same socket."""
+        return self._wire.flow((host, port))
+
     def write(self, data: bytes) -> None:
         """Send a datagram through the network."""
         self._wire.write(data, self)

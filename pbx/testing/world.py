@@ -24,6 +24,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from pbx.config import loads
 from pbx.discovery import discover
 from pbx.net.connections import Connections
+from pbx.net.tls import TlsError
 from pbx.service import Parts, PbxService
 from pbx.testing.datagrams import NetworkClock
 from pbx.testing.media import memory_media
@@ -218,6 +219,18 @@ class _WireTransports:
         self._driver = driver
 
     own_udp = SERVER
+    renewed = False
+    broken = ""
+
+    def read_certificates(self) -> dict[Any, Any]:
+        """There are none; a test says in ``broken`` what is wrong with them."""
+        if self.broken:
+            raise TlsError(self.broken)
+        return {}
+
+    def use_certificates(self, certificates: dict[Any, Any]) -> bool:
+        """Whether they are new ones: as a test says."""
+        return self.renewed
 
     def start(self) -> None:
         self.connections.listen("TCP", SERVER[1])

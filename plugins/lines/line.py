@@ -60,7 +60,7 @@ class Line:
             max_calls=settings.max_calls,
             relay=settings.relay or pbx.relay,
             rel100=settings.rel100,
-            force_rport=False,
+            force_rport=settings.force_rport,
             send_181=settings.send_181,
             domain=server_uri(settings.domain or settings.registrar).host,
             request_uri_parameters=parameters,

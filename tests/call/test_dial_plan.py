@@ -72,6 +72,24 @@ class DialPlanTests(SynchronousTestCase):
         self.assertEqual(names, ["first", "second", "spare"])
         self.assertEqual(self.plan.overflow(one, Kind.LINE), Pass())
 
+    def test_why_the_others_lost(self) -> None:
+        """The trace names every rival: those with a shorter prefix, those that stand after it in the file, and backups."""
+        self.plan.use(
+            [carrier("any", ""), carrier("spare", "90", backup=True), carrier("first", "90"), carrier("second", "90"), carrier("nine", "9")]
+        )
+        verdict = self.plan.route(call("901"), Kind.LINE)
+        assert isinstance(verdict, Ring)
+        lost = [
+            "line second: it stands after it",
+            "line spare: it is a backup",
+            'line nine: its prefix "9" is shorter',
+            'line any: its prefix "" is shorter',
+        ]
+        self.assertEqual(verdict.why, "; ".join(['longest prefix "90"', *(f"not {one}" for one in lost)]))
+        alone = self.plan.route(call("1"), Kind.LINE)
+        assert isinstance(alone, Ring)
+        self.assertEqual(alone.why, 'longest prefix ""')
+
     def test_who_may_not_is_skipped(self) -> None:
         """A line that the caller is not allowed to use is skipped, and the trace says so; when there is no other: 403."""
         self.plan.use([carrier("directors", "9", allowed=("200",)), carrier("all", "9")])

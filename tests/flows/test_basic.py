@@ -219,6 +219,17 @@ class UnsuccessfulTests(FlowTests):
         self.assertEqual(len(bob.received("CANCEL")), 1)
         self.assertEqual(self.last_record().outcome, "no answer")
 
+    def test_rings_for_long(self) -> None:
+        """Proxies give up what is silent for three minutes: each minute the caller hears again that it rings (RFC 3261 §13.3.1.1)."""
+        alice, _ = self.two_phones("[routing]\nring_timeout = 200.0\n")
+        call = alice.dial("101")
+        self.world.run(199.0)
+        times = alice.times("received", 180)
+        self.assertEqual([round(at - times[0]) for at in times], [0, 60, 120, 180])
+        self.assertEqual(len({response.to_tag for response in alice.received(180)}), 1)
+        self.world.run(2.0)
+        self.assertEqual(call.statuses[-1], 480)
+
     def test_ring_timeout_of_the_extension(self) -> None:
         """``ring_timeout`` of the extension counts before that of the exchange."""
         alice, _ = self.two_phones('[extensions.101]\npassword = "secret of 101"\nring_timeout = 5.0\n')

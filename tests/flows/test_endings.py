@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from twisted.internet.defer import Deferred
+
+from pbx.store.errors import StoreError
 from pbx.testing.store import MemoryStore
 from pbx.testing.world import World
 from tests.flows.base import FlowTests
@@ -227,6 +230,34 @@ class RestartTests(FlowTests):
         ((finished, text),) = second.call_records.values()
         self.assertTrue(finished)
         self.assertEqual((json.loads(text)["outcome"], json.loads(text)["caller"]), ("restart", "100"))
+
+    def test_many_cut_calls(self) -> None:
+        """Hundreds of them do not hold up the start: their records are closed together, not one after the other."""
+        world = self.make_world()
+        for number in range(200):
+            world.store.begin_record(f"c{number}", '{"answered": 1.0}')
+        closing: list[Deferred[None]] = []
+
+        def finish(call_id: str, record: str) -> Deferred[None]:
+            closing.append(Deferred())
+            return closing[-1]
+
+        self.patch(world.store, "finish_record", finish)
+        done = Deferred.fromCoroutine(world.service._close_cut_calls())
+        self.assertEqual(len(closing), 200)
+        self.assertNoResult(done)
+        for one in closing:
+            one.callback(None)
+        self.successResultOf(done)
+
+    def test_cut_calls_on_a_full_disk(self) -> None:
+        """When they cannot be closed, the start fails with the store's own sentence."""
+        world = self.make_world()
+        for name in ("a", "b"):
+            world.store.begin_record(name, "{}")
+        world.store.full = True
+        failure = self.failureResultOf(Deferred.fromCoroutine(world.service._close_cut_calls()), StoreError)
+        self.assertEqual(str(failure.value), "no space left on device")
 
     def test_record_cannot_be_written(self) -> None:
         """The disk is full at the end of a call: it ends all the same, and nothing hangs (RELIABILITY 14)."""

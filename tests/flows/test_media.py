@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pbx.sdp.description import parse_description
+from pbx.sip.flow import Flow
 from tests.flows.base import FlowTests
 
 SERVER = "192.0.2.1"
@@ -96,6 +97,17 @@ class RelayTests(FlowTests):
         self.world.run(0.5)
         self.assertEqual([data[12:] for _, data, _ in self.callee.heard], [b"first"])
         self.assertEqual([data[12:] for _, data, _ in answered.heard], [b"second"])
+
+
+class AddressTests(FlowTests):
+    """Which address of ours a description has."""
+
+    def test_address_of_the_settings(self) -> None:
+        """``[media] address`` is written toward peers of its family; others get the address that they know us by."""
+        world = self.make_world('[media]\naddress = "198.51.100.7"\n')
+        near = Flow("UDP", ("192.0.2.50", 5060), "192.0.2.1:5060", "4", reliable=False)
+        far = Flow("UDP", ("2001:db8::50", 5060), "[2001:db8::1]:5060", "6", reliable=False)
+        self.assertEqual([world.exchange.media_address(flow) for flow in (near, far)], ["198.51.100.7", "2001:db8::1"])
 
 
 class DirectMediaTests(FlowTests):

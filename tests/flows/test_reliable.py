@@ -87,6 +87,26 @@ class CallerTests(FlowTests):
         self.assertEqual(rseqs(seen), [first, first + 1, first + 2])
         self.assertEqual(len(alice.sent("PRACK")), 3)
 
+    def test_rings_for_long(self) -> None:
+        """Two and a half minutes without news: another one, with the next RSeq and no description (RFC 3262 §3, RFC 6337 §2.2)."""
+        self.make_world("[routing]\nring_timeout = 400.0\n[media]\nsilence_timeout = 900.0\n")
+        alice, bob = self.world.phone("100"), self.world.phone("101")
+        alice.rel100 = "required"
+        call = alice.dial("101")
+        self.world.run(0.2)
+        bob.incoming[0].early_media()
+        self.world.run(0.2)
+        bob.loses = lambda data, is_sent: is_sent and data.startswith(b"SIP/2.0 183")  # what bob says again is not what this is about
+        self.world.run(398.0)
+        seen = alice.received(183)
+        times = alice.times("received", 183)
+        self.assertEqual([round(at - times[0]) for at in times], [0, 150, 300])
+        self.assertEqual([rseq - rseqs(seen)[0] for rseq in rseqs(seen)], [0, 1, 2])
+        self.assertEqual([response.sdp is not None for response in seen], [True, False, False])
+        bob.incoming[0].answer()
+        self.world.run(0.5)
+        self.assertEqual(call.state, "talking")
+
     def test_one_at_a_time(self) -> None:
         """While a PRACK is missing the next response waits, and the one before is repeated: T1, doubled each time."""
         alice, bob = self.pair("required")

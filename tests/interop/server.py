@@ -33,19 +33,22 @@ def configuration(
     language: str = "en",
     of_extensions: Mapping[int, str] = MappingProxyType({}),
     callback_port: int = 0,
+    callee: str = CALLEE_ADDRESS,
 ) -> str:
     """
     A ``pbx.toml``: extensions 100 to 107 with `PASSWORD`, 300 at a static contact, 301 trusted by address.
 
-    Nothing else is set but ports and the language: what the tests see is what an operator gets.
+    Nothing else is set but ports and the language: what the tests see is what an operator gets. ``callee``: the address of 300.
     """
+    there = f"[{callee}]" if ":" in callee else callee
+    ipv6 = f', "udp:{sip_port}:interface={callee}", "tcp:{sip_port}:interface={callee}"' if ":" in callee else ""
     extensions = "".join(f'[extensions.{number}]\npassword = "{PASSWORD}"\n{of_extensions.get(number, "")}\n' for number in range(100, 108))
     return f"""
 language = "{language}"
 
 [sip]
 domain = "{LOOPBACK}"
-listen = ["udp:{sip_port}:interface={LOOPBACK}", "tcp:{sip_port}:interface={LOOPBACK}", "tls:{tls_port}:interface={LOOPBACK}"]
+listen = ["udp:{sip_port}:interface={LOOPBACK}", "tcp:{sip_port}:interface={LOOPBACK}", "tls:{tls_port}:interface={LOOPBACK}"{ipv6}]
 {digest and f"digest = {digest}"}
 
 [shell]
@@ -57,7 +60,7 @@ interface = "{LOOPBACK}"
 response_retries = 4
 
 [extensions.300]
-contact = "sip:300@{CALLEE_ADDRESS}:{callee_port}"
+contact = "sip:300@{there}:{callee_port}"
 password = "{PASSWORD}"
 
 [extensions.301]
@@ -65,7 +68,7 @@ address = "{CALLER_ADDRESS}"
 password = "{PASSWORD}"
 
 {extensions}
-{more.replace("CALLEE", f"{CALLEE_ADDRESS}:{callee_port}")}
+{more.replace("CALLEE", f"{there}:{callee_port}")}
 """
 
 
@@ -106,6 +109,7 @@ class ServerTestCase(SynchronousTestCase):
     more: ClassVar[str] = ""  # further tables of the configuration; CALLEE in it is where SIPp stands as a callee
     of_extensions: ClassVar[Mapping[int, str]] = MappingProxyType({})  # further lines of the tables of extensions 100 to 107
     language: ClassVar[str] = "en"
+    callee_address: ClassVar[str] = CALLEE_ADDRESS
     digest: ClassVar[str] = ""  # the value of [sip] digest, for phones that stumble over SHA-256
     exchange: ClassVar[ExchangeProcess]
     callee_port: ClassVar[int]
@@ -118,18 +122,9 @@ class ServerTestCase(SynchronousTestCase):
         need("ssh", "openssh-client")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pbx-interop-")))
         sip_port, cls.tls_port, shell_port = free_port(), free_port(), free_port()
-        cls.callee_port, cls.callback_port = free_port(CALLEE_ADDRESS), free_port()
-        text = configuration(
-            sip_port,
-            cls.tls_port,
-            shell_port,
-            cls.callee_port,
-            cls.more,
-            cls.digest,
-            cls.language,
-            cls.of_extensions,
-            cls.callback_port,
-        )
+        cls.callee_port, cls.callback_port = free_port(cls.callee_address), free_port()
+        settings = cls.more, cls.digest, cls.language, cls.of_extensions, cls.callback_port, cls.callee_address
+        text = configuration(sip_port, cls.tls_port, shell_port, cls.callee_port, *settings)
         cls.exchange = ExchangeProcess(folder, text, address=LOOPBACK, sip_port=sip_port, shell_port=shell_port)
         stack.callback(cls.exchange.stop)
         cls.exchange.start()

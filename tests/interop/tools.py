@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 from twisted.trial.unittest import SkipTest
 
-__all__ = ["LOOPBACK", "PROJECT", "Unavailable", "environment", "need", "need_file", "need_module", "run", "until"]
+__all__ = ["LOOPBACK", "PROJECT", "Unavailable", "environment", "need", "need_file", "need_ipv6", "need_module", "run", "until"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOOPBACK = "127.0.0.1"
@@ -66,6 +67,15 @@ def until(what: str, probe: Callable[[], _T | None], timeout: float = 5.0, every
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout:g} s: {what} (last seen: {found!r})")
         time.sleep(every)
+
+
+def need_ipv6() -> None:
+    """The same for the address ::1."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        _missing("this host has no ::1")
 
 
 def run(*command: str, timeout: float = 30.0, cwd: Path | None = None) -> str:

@@ -97,6 +97,13 @@ class GuessingTests(SynchronousTestCase):
         self.assertTrue(self.banned(ATTACKER, 3599.0))
         self.assertFalse(self.banned(ATTACKER, 3600.0))
 
+    def test_never(self) -> None:
+        """With ``ban_after = 0`` nobody is banned, and guessing is slowed all the same."""
+        self.guard.configure(ban_after=0)
+        self.fail(ATTACKER, 100)
+        self.assertFalse(self.banned(ATTACKER))
+        self.assertFalse(self.guard.may_try(ATTACKER, "100", 0.0))
+
     def test_decay(self) -> None:
         """A phone with an old password that tries twice an hour is never banned."""
         for number in range(1000):
@@ -117,6 +124,17 @@ class GuessingTests(SynchronousTestCase):
         self.assertFalse(self.banned(PHONE))
         self.assertTrue(self.guard.may_try(PHONE, "100", 0.0))
         self.assertEqual(len(self.events), 100)
+
+    def test_configured_anew(self) -> None:
+        """Other limits count at once: for whoever has been heard before, too; who is exempt now is no longer banned."""
+        for _ in range(20):
+            self.guard.failed("192.0.2.1", "100", "wrong", 0.0)
+        for address in ("192.0.2.1", "192.0.2.2"):
+            self.guard.admits(address, b"OPTIONS", 0.0)
+        self.guard.configure(rate=1.0, burst=2, exempt=["192.0.2.1"])
+        self.assertEqual([self.guard.admits("192.0.2.2", b"OPTIONS", 1.0) for _ in range(4)], [True, True, False, False])
+        self.assertEqual([self.guard.admits("192.0.2.1", b"OPTIONS", 1.0) for _ in range(4)], [True] * 4)
+        self.assertEqual(self.guard.bans(1.0), [])
 
     def test_list_and_lift(self) -> None:
         """The shell lists bans and lifts one."""

@@ -595,6 +595,23 @@ class SeveralServersTests(ResolverCase):
         self.assertEqual(self.other.asked, [])
 
 
+class ConfiguredTests(ResolverCase):
+    """Other servers while it runs."""
+
+    def test_servers(self) -> None:
+        """They are asked from now on, and what the old ones have said is forgotten."""
+        self.resolve("carrier.example")
+        asked = len(self.dns.asked)
+        self.network.cut("192.0.2.99", HERE)
+        self.resolver.configure([("192.0.2.99", 53)], 1.0)
+        self.assertEqual(self.resolver.servers(), [("192.0.2.99", 53)])
+        began = self.clock.seconds()
+        [why] = self.resolve("carrier.example")
+        self.assertIn("192.0.2.99", why)
+        self.assertEqual(len(self.dns.asked), asked)
+        self.assertLess(self.clock.seconds() - began, 2.5)
+
+
 class SystemTests(ResolverCase):
     """Without ``[dns] servers`` the system's files count."""
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from pathlib import Path
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from pbx.net.listen import Listen
-from pbx.net.tls import TlsError
+from pbx.net.tls import TlsError, self_signed
 from pbx.net.transports import NoTransport, Transports
 from pbx.testing.network import Network
 from tests.net.recording import plain_addresses, quiet_driver
@@ -64,6 +66,41 @@ class TransportsTests(SynchronousTestCase):
         transports = self.make(Listen("tcp", 5060), Listen("tls", 5061, "", "none.pem", "none.pem"))
         self.assertRaises(TlsError, transports.start)
         self.assertEqual(self.reactor.host.ports, {})
+
+    def test_renewed(self) -> None:
+        """A certificate that was renewed is shown to whoever connects from then on; one that is broken changes nothing."""
+        folder = Path(self.mktemp())
+        key, certificate = self_signed(folder, ["pbx.example"])
+        listen = Listen("tls", 5061, "", str(key), str(certificate))
+        transports = self.make(listen)
+        transports.start()
+        shown = [self.shown(transports)]
+        self.assertFalse(transports.use_certificates(transports.read_certificates()))
+        self_signed(folder, ["other.example"])
+        shown.append(self.shown(transports))
+        self.assertTrue(transports.use_certificates(transports.read_certificates()))
+        shown.append(self.shown(transports))
+        key.write_text("garbage")
+        self.assertRaises(TlsError, transports.read_certificates)
+        shown.append(self.shown(transports))
+        self.assertEqual(shown, ["pbx.example", "pbx.example", "other.example", "other.example"])
+
+    def shown(self, transports: Transports) -> str:
+        """The name in the certificate that a handshake shows."""
+        [creator] = transports._shown.values()
+        server = creator.serverConnectionForTLS(None)
+        client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+        server.set_accept_state()
+        client.set_connect_state()
+        for _ in range(4):
+            for one, other in ((client, server), (server, client)):
+                with contextlib.suppress(SSL.WantReadError):
+                    one.do_handshake()
+                with contextlib.suppress(SSL.WantReadError):
+                    other.bio_write(one.bio_read(65536))
+        found = client.get_peer_certificate()
+        assert found is not None
+        return str(found.get_subject().CN)
 
     def test_way_by_udp(self) -> None:
         """Of several sockets the one that the route begins at is used, else one that is bound to all."""

@@ -153,6 +153,19 @@ class UdpTests(SynchronousTestCase):
         self.assertEqual(len(self.receiver.heard), 2)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
+    def test_beside(self) -> None:
+        """What is sent beside a flow goes to another port of the same peer, from the same socket."""
+        other = socket.socket(self.port.family, socket.SOCK_DGRAM)
+        self.addCleanup(other.close)
+        other.bind((self.interface, 0))
+        other.settimeout(5.0)
+        flow = self.port.flow(self.phone.getsockname()[:2])
+        beside = flow.beside(*other.getsockname()[:2])
+        beside.write(b"200")
+        data, source = other.recvfrom(100)
+        self.assertEqual((data, source[:2]), (b"200", self.port.address))
+        self.assertIs(flow.beside(*flow.remote), flow)
+
     def test_stopped_while_reading(self) -> None:
         """A message that stops the port is the last one heard."""
         self.receiver.received = lambda data, flow: self.port.stop()  # type: ignore[method-assign]

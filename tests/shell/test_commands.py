@@ -203,7 +203,7 @@ class WrongTests(ShellTestCase):
                 "reload('nobody')",
                 (
                     "no plugin 'nobody' is running; "
-                    "there are blocklist, callback, echo, extensions, forwarding, groups, limits, lines, pickup, trunks"
+                    "there are blocklist, callback, echo, extensions, forwarding, groups, limits, lines, minutes, pickup, trunks"
                 ),
             ),
             ("1 +", "this is no Python at column 4: invalid syntax; help() lists the commands"),

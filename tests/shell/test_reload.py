@@ -77,10 +77,41 @@ class ConfigurationTests(ReloadTestCase):
 
     def test_waits_for_the_next_start(self) -> None:
         """What is bound to sockets does not change in a running server, and that is said, until it is so."""
-        self.write(more="[guard]\nrate = 7.0\n")
+        self.write(more="[media]\nsilence_timeout = 7.0\n")
         for _ in range(2):
-            self.assertEqual(self.printed("reload()"), "[guard] will change at the next start, 0 live calls keep what they have\n")
-        self.assertEqual(self.world.service.loaded.configuration.guard.rate, 50.0)
+            self.assertEqual(self.printed("reload()"), "[media] will change at the next start, 0 live calls keep what they have\n")
+        self.assertEqual(self.world.service.loaded.configuration.media.silence_timeout, 60.0)
+
+    def test_guard(self) -> None:
+        """Who is slowed and banned is decided anew at once: under attack nobody wants to restart."""
+        service = self.world.service
+        service.guard.ban("198.51.100.99", service.driver.now())
+        self.write(more='[guard]\nrate = 7.0\nexempt = ["198.51.100.99"]\n')
+        self.assertEqual(self.printed("reload()"), "guard changed, 0 live calls keep what they have\n")
+        self.assertEqual(self.printed("bans().json()"), "[]\n")
+
+    def test_dns(self) -> None:
+        """Other DNS servers are asked at once, by `check_dns` too."""
+        self.write(more='[dns]\nservers = ["192.0.2.53"]\ntimeout = 1.0\n')
+        self.assertEqual(self.printed("reload()"), "dns changed, 0 live calls keep what they have\n")
+        self.assertEqual(self.world.names.configured, ([("192.0.2.53", 53)], 1.0))
+        self.assertEqual(self.world.service.loaded.configuration.dns.timeout, 1.0)
+
+    def test_dns_unchanged(self) -> None:
+        """What is remembered of names is not thrown away by a reload that is about something else: DNS may be dead just now."""
+        self.write("100")
+        self.printed("reload()")
+        self.assertIsNone(self.world.names.configured)
+
+    def test_certificates(self) -> None:
+        """Certificates that were renewed are read; ones that cannot be used refuse the reload."""
+        transports = self.world.service.transports
+        transports.renewed = True
+        self.assertEqual(self.printed("reload()"), "certificates renewed, 0 live calls keep what they have\n")
+        transports.broken = "key.pem: a PEM key is wanted"
+        self.write("100")
+        self.assertIn("key.pem: a PEM key is wanted", self.refused("reload()"))
+        self.assertEqual(sorted(self.world.exchange.directory), ["100", "101", "102"])
 
     def test_routing(self) -> None:
         """Order, patience and ring timeout are taken over."""

@@ -71,8 +71,8 @@ class RegistrationCase(SynchronousTestCase):
         self.do(self.registration.use(self.flow, self.now))
         return self.sent[-1]
 
-    def answer(self, status: int, *lines: tuple[str, str], extra: str = "") -> None:
-        data = build.response(self.sent[-1], status, to_tag="far", extra=build.lines(*lines) + extra)
+    def answer(self, status: int, *lines: tuple[str, str], extra: str = "", reason: str = "") -> None:
+        data = build.response(self.sent[-1], status, reason, to_tag="far", extra=build.lines(*lines) + extra)
         self.do(self.transactions.receive(data, self.flow, self.now))
 
     def accept(self, expires: int = 3600) -> None:
@@ -132,6 +132,20 @@ class RegisteringTests(RegistrationCase):
         self.accept()
         self.due()
         self.assertNotEqual(self.sent[-1].call_id, first.call_id)
+
+    def test_invalid_cseq(self) -> None:
+        """A registrar that will not have our CSeq gets another Call-ID with the next try: the old one would be refused for ever."""
+        first = self.start()
+        self.accept()
+        self.due()
+        self.assertEqual(self.sent[-1].call_id, first.call_id)
+        self.answer(400, reason="Invalid CSeq")
+        self.due()
+        self.assertNotEqual(self.sent[-1].call_id, first.call_id)
+        second = self.sent[-1].call_id
+        self.accept()
+        self.due()
+        self.assertEqual(self.sent[-1].call_id, second)
 
     def test_jitter(self) -> None:
         """Chance moves the refresh forward by up to a tenth, so that not all lines come at once."""

@@ -97,12 +97,15 @@ class ArrivalTests(SynchronousTestCase):
     def test_way_back(self) -> None:
         """Where the port of Via is to be answered and not the source's, all responses go there (§18.2.2)."""
         there = Flow("UDP", ("192.0.2.1", 5080), "192.0.2.9:5060", "udp 192.0.2.1:5080", reliable=False)
-        bench = Bench(way_back=lambda request, flow: there)
-        transaction = bench.serve(incoming())
+        bench = Bench()
+        bench.receive(incoming())
+        request = bench.arrived[0]
+        request.back = there
+        transaction = bench.layer.serve(request, UDP, None, bench.now)
         bench.respond(transaction, 180)
         bench.receive(incoming())
         bench.receive(incoming("CANCEL"))
-        bench.receive(incoming("CANCEL", "z9hG4bKtwo"))
+        bench.carry_out(bench.layer.respond_stateless(request, UDP, 481))
         self.assertEqual(bench.flows, [there] * 4)
         self.assertIs(transaction.flow, UDP)
 
@@ -279,6 +282,21 @@ class RefusalTests(SynchronousTestCase):
         self.bench.receive(incoming().replace(b"INVITE sip:200@example.com SIP/2.0", b"SIP/2.0 sip:200@example.com SIP/2.0"))
         self.assertEqual(self.bench.arrived, [])
         self.assertEqual(self.bench.sent, [])
+
+    def test_short_requests(self) -> None:
+        """Over UDP nobody gets twice the octets that he sent, and for less than 300 not three times; over TCP no source is forged."""
+        short = b"OPTIONS sip:x SIP/2.0\r\nv:SIP/2.0/UDP x\r\nf:<sip:x>\r\nt:<sip:x>\r\ni:1\r\nCSeq:1 OPTIONS\r\nl:0\r\n\r\n"
+        for data, most in ((short, 3), (short[:-2] + b"s:" + b"x" * 300 + b"\r\n\r\n", 2)):
+            for length in range(0, 1500, 50):
+                bench = Bench()
+                bench.receive(data)
+                request = bench.arrived[0]
+                extra = build.lines(("WWW-Authenticate", "x" * length))
+                bench.carry_out(bench.layer.respond_stateless(request, UDP, 401, extra=extra))
+                self.assertLessEqual(sum(len(sent) for _, sent in bench.sent), most * len(data))
+                self.assertEqual(bench.layer.dropped["too short"], 1 - len(bench.sent))
+                bench.carry_out(bench.layer.respond_stateless(request, TCP, 401, extra=extra))
+                self.assertTrue(bench.sent[-1][1].startswith(b"SIP/2.0 401"))
 
     def test_stateless_tag(self) -> None:
         """A stateless answer has the same tag for the same request (§8.2.7), another for another."""
