@@ -49,7 +49,8 @@ class Call:
         outcome: How the last attempt ended; None before the first.
         response: The status that the far end gave in it; 0: none came.
         rights: Whose rights decide what may be dialled: the caller's, after a diversion the diverter's.
-        shown: The number shown to the called party.
+        shown: The number shown to the called party; "": it is not to be shown.
+        asserted: The number that those whom we trust are told though it is not shown.
         shown_name: The name shown beside it.
         trace: Every verdict.
         hops_left: Max-Forwards of what is sent on (RFC 3261 §16.6 step 3): so a loop through other servers ends.
@@ -68,6 +69,7 @@ class Call:
     __slots__ = (
         "_random",
         "answered_at",
+        "asserted",
         "attempt",
         "begun_at",
         "call_id",
@@ -106,7 +108,7 @@ class Call:
         self.exchange = exchange
         self.call_id = call_id
         self.caller = caller
-        self.shown = caller.number
+        self.shown = self.asserted = caller.number
         self.shown_name = caller.display
         self.rights: Peer = caller.peer
         self.dialled = self.called = called
@@ -169,6 +171,12 @@ class Call:
         """Whether only its record is left."""
         return self.phase is Phase.ENDING
 
+    def left_to_talk(self) -> float | None:
+        """Seconds that it may still last; None: as long as it likes."""
+        if self.talk_at_most is None:
+            return None
+        return max(self.answered_at + self.talk_at_most - self.exchange.wall(), 0.0)
+
     def hang_up(self, why: str = "hung up by the operator") -> None:
         """End the call now, whatever it is doing."""
         if self.phase is Phase.ENDING or self.cancelled:
@@ -184,8 +192,12 @@ class Call:
         for leg in self.legs if ended_at else ():
             counts = self.exchange.media.counts(leg.end)
             legs.append(LegRecord(str(leg.peer), leg.uri, leg.status, [count.json() for count in counts]))
-        ended_as = self.outcome.value if self.outcome is not None else "rejected"
-        outcome = "cancelled" if self.cancelled and not self.answered_at else ended_as
+        if self.answered_at:
+            outcome = Outcome.ANSWERED.value  # whatever has become of a transfer since
+        elif self.cancelled:
+            outcome = "cancelled"
+        else:
+            outcome = self.outcome.value if self.outcome is not None else "rejected"
         return Record(
             call_id=self.call_id,
             caller=self.caller.number,
