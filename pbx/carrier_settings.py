@@ -35,6 +35,7 @@ class CarrierSettings(Settings):
     request_uri_parameters: str | None = setting(None, 'added to the Request-URI of REGISTER and INVITE, such as "user=phone"')
     number_format: Literal["sip", "tel"] = setting("sip", "whether it is asked for numbers in SIP or in tel URIs (RFC 3966)")
     send_181: bool = setting(True, "tell it by 181 that a call of its is forwarded")
+    transfer: bool = setting(False, "whether it may transfer its calls (REFER), with the rights of calls that come from it")
     relay: Literal["", "always", "never"] = setting("", "whether its media goes through the exchange; empty: as [media] relay says")
 
     @field_validator("prefixes")

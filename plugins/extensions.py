@@ -55,6 +55,7 @@ class ExtensionSettings(Settings):
     rel100: Literal["off", "supported", "required"] = setting(
         "supported", 'reliable provisional responses (RFC 3262); "required": it has to take part'
     )
+    transfer: bool = setting(True, "whether it may transfer its calls (REFER)")
     relay: Literal["", "always", "never"] = setting("", "whether its media goes through the exchange; empty: as [media] relay says")
     address: str = setting("", "source address that is trusted to be it, without REGISTER and password; empty: none")
     contact: str = setting("", "SIP URI at which it is always rung, without REGISTER; empty: none")
@@ -109,6 +110,7 @@ class Extensions:
                 max_contacts=extension.max_contacts,
                 relay=extension.relay or pbx.relay,
                 rel100=extension.rel100,
+                may_transfer=extension.transfer,
             )
             self._peers[number] = peer
             self._callers[number] = Caller(peer, number, extension.display)
