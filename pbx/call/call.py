@@ -37,8 +37,8 @@ class Call:
     """
     One call, from the caller's INVITE to the record on disk.
 
-    What routers may read: `caller`, `called`, `dialled`, `outcome`, `hops`, `ringing`, `redirection`, `exchange`, `random`,
-    `rights`.
+    What routers may read: `caller`, `called`, `dialled`, `outcome`, `hops`, `asked_by_caller`, `ringing`, `redirection`, `exchange`,
+    `random`, `rights`.
 
     Attributes:
         call_id: The exchange's own id of the call.
@@ -62,6 +62,7 @@ class Call:
         redirection: Where the device that was rung last has sent the call by 3xx.
         tried: Contacts of 3xx that have been followed.
         is_secure: It was meant for a sips URI.
+        is_transferred: Somebody has transferred it to the number asked for now.
         referred_by: The number of whoever has transferred the caller to the number asked for now.
         attempt: What rings now.
     """
@@ -83,6 +84,7 @@ class Call:
         "explaining",
         "hops_left",
         "is_secure",
+        "is_transferred",
         "legs",
         "log",
         "outcome",
@@ -126,6 +128,7 @@ class Call:
         self.redirection: Redirection | None = None
         self.tried: list[Uri] = []
         self.is_secure = False
+        self.is_transferred = False
         self.referred_by = ""
         self.attempt: Attempt | None = None
         self.cancelled = False
@@ -160,6 +163,11 @@ class Call:
     def hops(self) -> int:
         """Diversions so far; not those before it came to us."""
         return len(self.diversions)
+
+    @property
+    def asked_by_caller(self) -> bool:
+        """Whether the caller itself has dialled the number: what changes something in its name is for no other call."""
+        return not (self.diversions or self.is_transferred)
 
     @property
     def ringing(self) -> tuple[Peer, ...]:

@@ -208,7 +208,7 @@ class Conversation:
         call.called, call.outcome, call.response = wish.number, None, 0
         call.subscriber, call.is_secure = wish.subscriber, wish.is_secure
         call.rights = rights
-        call.referred_by = ""
+        call.is_transferred, call.referred_by = True, ""
         call.diversions, call.came_diverted, call.redirection, call.tried = (), [], None, []
         call.ring_at_most = None
         call.asserted = transferee.number

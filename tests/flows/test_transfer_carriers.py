@@ -127,7 +127,7 @@ class OutsideTests(CarrierTests):
         self.assertEqual(invite.first("referred-by"), f"<sip:100@{HERE}:5060>")
 
     def test_anonymous_call_from_outside(self) -> None:
-        """Who did not want to be shown is not shown to the target either, nor is the trunk's name; and the trunk is told whom it is about."""
+        """Who did not want to be shown is not shown to the target either; a trunk is told in confidence who it is (RFC 3325 §9.3)."""
         there, here = self.from_trunk(caller="")
         here.refer("101")
         self.both_talk(there, self.answer(self.bob))

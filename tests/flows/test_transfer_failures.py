@@ -245,8 +245,9 @@ class MeanwhileTests(TransferTests):
         ringing = caller.responses[-1]
         refer = (
             f"REFER sip:101@{HERE}:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1:5060;branch=z9hG4bKearly\r\nMax-Forwards: 70\r\n"
-            f"From: {ringing.first('from')}\r\nTo: {ringing.first('to')}\r\nCall-ID: {ringing.call_id}\r\nCSeq: {ringing.cseq.number + 1} REFER\r\n"
-            f"Refer-To: <sip:102@{HERE}>\r\nContact: <sip:100@198.51.100.1>\r\nContent-Length: 0\r\n\r\n"
+            f"From: {ringing.first('from')}\r\nTo: {ringing.first('to')}\r\nCall-ID: {ringing.call_id}\r\n"
+            f"CSeq: {ringing.cseq.number + 1} REFER\r\nRefer-To: <sip:102@{HERE}>\r\nContact: <sip:100@198.51.100.1>\r\n"
+            "Content-Length: 0\r\n\r\n"
         )
         self.alice.write(refer.encode())
         self.world.run(0.5)

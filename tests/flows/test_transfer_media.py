@@ -5,42 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbx.sdp.answering import offer_audio
-from pbx.sdp.description import Media
-from tests.flows.transferring import OK, TRYING, TransferTests
+from tests.flows.transferring import HOLDS, OK, TRYING, TransferTests, direction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pbx.sdp.description import Description
     from pbx.testing.phone_call import PhoneCall
-
-
-def inactive(call: PhoneCall) -> None:
-    """Hold in the way of some phones: nobody sends anything."""
-    offer = call.current()
-    offer.media[0].set_direction("inactive")
-    call.reoffer(offer)
-
-
-def old(call: PhoneCall) -> None:
-    """Hold as in RFC 2543: c=0.0.0.0."""
-    offer = call.current()
-    offer.lines = ["c=IN IP4 0.0.0.0" if line.startswith("c=") else line for line in offer.lines]
-    call.reoffer(offer)
-
-
-def sendonly(call: PhoneCall) -> None:
-    """Hold as in RFC 3264 §8.4."""
-    call.hold()
-
-
-HOLDS: tuple[Callable[[PhoneCall], None], ...] = (sendonly, inactive, old)
-
-
-def direction(call: PhoneCall) -> str:
-    """What the far end has told it last about its first stream."""
-    assert call.remote is not None
-    return call.remote.direction_of(call.remote.media[0])
 
 
 def in_one_codec(call: PhoneCall, codec: str) -> Description:
@@ -366,89 +335,76 @@ class VideoTests(TransferTests):
         self.assertEqual([bool(media.port) for media in carol.remote.media], [True, False])
 
 
-class ApplicationTests(TransferTests):
-    """Transfers to what the exchange itself answers."""
+class DirectTests(TransferTests):
+    """``relay = "never"``: the phones send to each other, so each has to be told where its new partner is."""
 
-    def echoes(self, call: PhoneCall) -> bool:
-        """Whether ``call`` hears itself."""
-        return self.hear(call, call)
+    configuration = '[media]\nrelay = "never"\n'
+
+    def direct(self, one: PhoneCall, other: PhoneCall) -> None:
+        """Each has the other's address, and hears it."""
+        for call, partner in ((one, other), (other, one)):
+            assert call.remote is not None
+            self.assertEqual(call.remote.address_of(call.remote.media[0]), partner.phone.address)
+        self.both_talk(one, other)
+
+    def test_blind(self) -> None:
+        """The transferee gets the target's address by a re-INVITE, held before or not."""
+        for held in (False, True):
+            self.start()
+            caller, callee = self.connected(self.alice, self.bob)
+            if held:
+                caller.hold()
+                self.world.run(0.5)
+            caller.refer("102")
+            self.direct(callee, self.answer(self.carol))
+            self.check_nothing_is_left(self.world)
+
+    def test_attended(self) -> None:
+        """Both get a re-INVITE."""
+        caller, callee = self.connected(self.alice, self.bob)
+        consultation, carol = self.connected(self.alice, self.carol)
+        caller.refer_to_call(consultation)
+        self.world.run(1.0)
+        self.direct(callee, carol)
+
+    def test_failed(self) -> None:
+        """Nothing was changed, so nothing has to be changed back."""
+        self.carol.refuses_with = 486
+        caller, callee = self.connected(self.alice, self.bob)
+        caller.refer("102")
+        self.world.run(1.0)
+        self.direct(caller, callee)
+        self.assertEqual((caller.offers, callee.offers), ([], []))
+
+    def test_attended_failed(self) -> None:
+        """A target that has taken a change which nobody wants any more is told of its old partner again."""
+        caller, callee = self.connected(self.alice, self.bob)
+        consultation, carol = self.connected(self.alice, self.carol)
+        carol.accepts_offers = False
+        caller.refer_to_call(consultation)
+        self.world.run(0.1)
+        callee.hang_up()
+        self.world.run(0.1)
+        carol.accepts_offers = True
+        carol.accept_offer()
+        self.world.run(1.0)
+        self.direct(consultation, carol)
 
     def test_echo(self) -> None:
-        """The transferee hears itself; nobody asked it for anything, and the transferor is free."""
+        """The exchange speaks itself, so its address is offered."""
         caller, callee = self.connected(self.alice, self.bob)
         caller.refer("600")
         self.world.run(1.0)
-        self.assertEqual((caller.told, caller.state), ([TRYING, OK], "over"))
-        self.assertTrue(self.echoes(callee))
-        self.assertEqual(callee.offers, [])
-        callee.hang_up()
-        self.nobody_calls()
-        self.assertEqual(self.last_record().outcome, "answered")
-
-    def test_echo_of_a_held_call(self) -> None:
-        """A held transferee is taken back by an offer of ours, however it was held."""
-        for hold in HOLDS:
-            with self.subTest(hold=hold.__name__):
-                self.start()
-                caller, callee = self.connected(self.alice, self.bob)
-                hold(caller)
-                self.world.run(0.5)
-                caller.refer("600")
-                self.world.run(1.0)
-                self.assertEqual(direction(callee), "sendrecv")
-                self.assertTrue(self.echoes(callee))
-                self.check_nothing_is_left(self.world)
-
-    def test_refuses_that_offer(self) -> None:
-        """A held transferee that does not take it comes back to the transferor; one that has glare is asked again."""
-        for status in (488, 491):
-            with self.subTest(status=status):
-                self.start()
-                caller, callee = self.connected(self.alice, self.bob)
-                caller.hold()
-                self.world.run(0.5)
-                callee.refuses_offers_with = status
-                caller.refer("600")
-                self.world.run(0.5)
-                callee.refuses_offers_with = 0
-                self.world.run(4.0)
-                if status == 491:
-                    self.assertTrue(self.echoes(callee))
-                else:
-                    self.assertEqual(caller.told, [TRYING, "SIP/2.0 488 Not Acceptable Here"])
-                    caller.resume()
-                    self.world.run(0.5)
-                    self.both_talk(caller, callee)
-                self.check_nothing_is_left(self.world)
-
-    def test_tone_in_another_codec(self) -> None:
-        """A transferee that talked in a codec that we do not speak is offered ours before the tone begins."""
-        self.alice.takes_video = self.bob.takes_video = True
-        caller, callee = self.connected(self.alice, self.bob)
-        offer = callee.current()
-        offer.media[0] = Media("audio", callee.audio.address[1], "RTP/AVP", ["9"], ["a=rtpmap:9 G722/8000"])
-        caller.accepts_offers = False
-        callee.reoffer(offer)
-        self.world.run(0.3)
-        answer = caller.current()
-        answer.media[0] = Media("audio", caller.audio.address[1], "RTP/AVP", ["9"], ["a=rtpmap:9 G722/8000"])
-        caller.negotiation.answer_sent(answer)
-        caller.accept_offer(caller.negotiation.stamp(answer))
-        self.world.run(0.3)
-        caller.refer("601")
-        self.world.run(0.5)
-        before = len(callee.heard)
-        self.world.run(1.0)
-        self.assertGreater(len(callee.heard) - before, 45)
         assert callee.remote is not None
-        self.assertEqual(callee.remote.media[0].formats[:2], ["0", "8"])
+        self.assertEqual(callee.remote.address_of(callee.remote.media[0]), "192.0.2.1")
+        self.assertTrue(self.hear(callee, callee))
 
-    def test_consulted_the_echo(self) -> None:
-        """An attended transfer to somebody who is an application: it answers the transferee anew."""
+    def test_replaces(self) -> None:
+        """Another device of the transferor's takes over: the far end learns its address."""
         caller, callee = self.connected(self.alice, self.bob)
-        consultation = self.alice.dial("600")
-        self.world.run(0.5)
-        caller.refer_to_call(consultation)
-        self.world.run(1.0)
-        self.assertEqual((consultation.state, caller.state), ("over", "over"))
-        self.assertTrue(self.echoes(callee))
+        tablet = self.world.phone("100")
+        for sdp in ("", None):
+            taken = tablet.dial("101", sdp, f"Replaces: {caller.replaces}\r\n")
+            self.world.run(1.0)
+            self.direct(taken, callee)
+            caller, tablet = taken, self.alice

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zope.interface import implementer
+
+from pbx.api import Call, Divert, ICallRouter, IPbx, Pass, Plugin, Refuse, Settings, Verdict
 from pbx.sip import build
 from tests.flows.base import FlowTests
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pbx.call.record import Record
     from pbx.testing.phone import Phone
     from pbx.testing.phone_call import PhoneCall
@@ -15,6 +20,51 @@ if TYPE_CHECKING:
 TRYING = "SIP/2.0 100 Trying"
 RINGING = "SIP/2.0 180 Ringing"
 OK = "SIP/2.0 200 OK"
+
+
+def inactive(call: PhoneCall) -> None:
+    """Hold in the way of some phones: nobody sends anything."""
+    offer = call.current()
+    offer.media[0].set_direction("inactive")
+    call.reoffer(offer)
+
+
+def old(call: PhoneCall) -> None:
+    """Hold as in RFC 2543: c=0.0.0.0."""
+    offer = call.current()
+    offer.lines = ["c=IN IP4 0.0.0.0" if line.startswith("c=") else line for line in offer.lines]
+    call.reoffer(offer)
+
+
+def sendonly(call: PhoneCall) -> None:
+    """Hold as in RFC 3264 §8.4."""
+    call.hold()
+
+
+HOLDS: tuple[Callable[[PhoneCall], None], ...] = (sendonly, inactive, old)
+
+
+def direction(call: PhoneCall) -> str:
+    """What the far end has told it last about its first stream."""
+    assert call.remote is not None
+    return call.remote.direction_of(call.remote.media[0])
+
+
+@implementer(ICallRouter)
+class Night:
+    """Calls for 300 go to 102, and nobody but the caller itself may ask for 301."""
+
+    def __init__(self, settings: Settings, pbx: IPbx) -> None:
+        """Nothing to remember."""
+
+    async def route(self, call: Call) -> Verdict:
+        """At any time of the day."""
+        if call.called == "301" and not call.asked_by_caller:
+            return Refuse(403, "somebody else wants it")
+        return Divert("102", because="night") if call.called in ("300", "301") else Pass()
+
+
+NIGHT = Plugin("night", Settings, Night)
 
 
 class TransferTests(FlowTests):
