@@ -16,7 +16,7 @@ from pbx.call.leg import reason_value
 from pbx.call.media_path import join
 from pbx.call.peer import Kind
 from pbx.call.takeover import NotTaken, joined_by_picker, take_over
-from pbx.call.transfer import Transfer, Wish
+from pbx.call.transfer import QUESTION, Transfer, Wish
 from pbx.call.verdict import Answer, Divert, Outcome, Refuse, Step
 from pbx.call.waiting import AnsweredWaits
 from pbx.interfaces import MediaUnavailable
@@ -85,13 +85,14 @@ class Conversation:
 
         Raises:
             OfferAnswerError: They cannot be joined; ``winner`` has been hung up.
+            MediaUnavailable: There are no ports left; the same.
         """
         try:
             if rung.picked_up is not None:
                 await joined_by_picker(waiting, winner, rung.picked_up)
                 return False
             return await waiting.answered(winner, rung.sdp)
-        except OfferAnswerError:
+        except (OfferAnswerError, MediaUnavailable):
             winner.hang_up(reason_value(488, "Not acceptable"))
             raise
 
@@ -123,7 +124,7 @@ class Conversation:
         before = call.called
         call.exchange.media.part(leg.end)
         waiting = TransfereeWaits(transfer)
-        call.trace.add(Step(str(transfer.leaving.peer), "transfer", before, Divert(transfer.number, "transfer"), 0.0))
+        call.trace.add(Step(str(transfer.leaving.peer), QUESTION, before, Divert(transfer.number, "transfer"), 0.0))
         call.log.info("{who} transfers {whom} to {to}", who=str(transfer.leaving.peer), whom=str(leg.peer), to=transfer.number)
         try:
             failed = await (self._attended(transfer, waiting) if transfer.wish.far is not None else self._blind(transfer, waiting))
@@ -149,8 +150,8 @@ class Conversation:
         """Reach whom the call is aimed at for who waits, ``tell`` that, and stay until it is over; a refusal if nobody can be had."""
         call = self._call
         owes_ack = False
-        reached = await self._reach(call, waiting)
         try:
+            reached = await self._reach(call, waiting)
             match reached:
                 case Rung():
                     assert reached.winner is not None

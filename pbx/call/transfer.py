@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     from pbx.sip.message import Request
     from pbx.sip.session_events import SessionEvent
 
+QUESTION = "transfer"
+"""What stands in the trace of a call for one of its transfers."""
 SIPFRAG = "message/sipfrag;version=2.0"
 """RFC 3515 §2.4.5."""
 _LIFE = 180
 """Seconds that the referrer is told to wait for the end."""
+MOST_TRANSFERS = 50
+"""In one call: each leaves legs and steps of the trace, which stay until the end."""
 _OURS = frozenset(("replaces", "require"))
 """The only header fields that Refer-To may carry: any other would be somebody else's words in our mouth."""
 
@@ -239,6 +243,8 @@ async def _wish(referrer: Leg, request: Request) -> Wish:
     exchange = referrer.call.exchange
     if not referrer.peer.may_transfer:
         raise _Refused(403, f"{referrer.peer} may not transfer calls")
+    if sum(step.question == QUESTION for step in referrer.call.trace.steps) >= MOST_TRANSFERS:
+        raise _Refused(403, f"this call has been transferred {MOST_TRANSFERS} times")
     uri, replaces = _target(request, exchange)
     if replaces is not None:
         return _consultation(_consulted(exchange, referrer, replaces))

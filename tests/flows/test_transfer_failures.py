@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pbx.call.transfer import MOST_TRANSFERS
 from pbx.testing.phone_call import PhoneCall
 from tests.flows.transferring import OK, RINGING, TRYING, TransferTests
 
@@ -131,6 +132,14 @@ class FailureTests(TransferTests):
             self.assertNotEqual(caller.told[-1], OK)
             self.both_talk(caller, callee)
             self.check_nothing_is_left(self.world)
+
+    def test_no_ports_left(self) -> None:
+        """There are no media ports for the target: the referrer is told 503, and the call goes on with the ports that it has."""
+        self.start("[media]\nfirst_port = 16384\nlast_port = 16387\n")
+        caller, callee = self.connected(self.alice, self.bob)
+        caller.refer("102")
+        self.world.run(1.0)
+        self.comes_back(caller, callee, [TRYING, "SIP/2.0 503 Service Unavailable"])
 
 
 class MeanwhileTests(TransferTests):
@@ -278,6 +287,14 @@ class LimitTests(TransferTests):
         self.world.run(0.5)
         self.assertEqual(again.statuses[-1], 180)
         self.both_talk(callee, carol)
+
+    def test_most_transfers(self) -> None:
+        """A call is not transferred for ever: what each transfer leaves in memory is bounded (RELIABILITY 11)."""
+        caller, callee = self.connected(self.alice, self.bob)
+        for _ in range(MOST_TRANSFERS):
+            self.assertEqual(self.refer(caller, f"<sip:777@{HERE}>"), 202)
+        self.assertEqual(self.refer(caller, f"<sip:777@{HERE}>"), 403)
+        self.both_talk(caller, callee)
 
     def test_ports_of_the_transferor(self) -> None:
         """Its media ports are given back when it is out of the call."""
