@@ -38,6 +38,7 @@ class CarrierSettings(Settings):
         False, "answer it where it sends from, and send requests of a call there, whatever its Via and its Contact say"
     )
     send_181: bool = setting(True, "tell it by 181 that a call of its is forwarded")
+    transfer: bool = setting(False, "whether it may transfer its calls (REFER), with the rights of calls that come from it")
     relay: Literal["", "always", "never"] = setting("", "whether its media goes through the exchange; empty: as [media] relay says")
 
     @field_validator("prefixes")

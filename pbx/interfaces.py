@@ -81,7 +81,7 @@ class ICallObserver(Interface):
         """A caller has been identified, nothing is routed yet."""
 
     def call_answered(call: Call) -> None:
-        """The caller is connected to somebody, or to an application."""
+        """The caller is connected to somebody, or to an application; told once more after each transfer."""
 
     def call_diverted(call: Call, diverter: str, to: str, because: str) -> None:
         """The call goes on to another number."""

@@ -55,6 +55,7 @@ class ExtensionSettings(Settings):
     rel100: Literal["off", "supported", "required"] = setting(
         "supported", 'reliable provisional responses (RFC 3262); "required": it has to take part'
     )
+    transfer: bool = setting(True, "whether it may transfer its calls (REFER)")
     relay: Literal["", "always", "never"] = setting("", "whether its media goes through the exchange; empty: as [media] relay says")
     force_rport: bool = setting(
         True, "answer it where it sends from, as phones behind NAT need it; false: at the port of its Via, and call it at its Contact"
@@ -113,6 +114,7 @@ class Extensions:
                 relay=extension.relay or pbx.relay,
                 rel100=extension.rel100,
                 force_rport=extension.force_rport,
+                may_transfer=extension.transfer,
             )
             self._peers[number] = peer
             self._callers[number] = Caller(peer, number, extension.display)

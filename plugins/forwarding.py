@@ -237,7 +237,7 @@ class Forwarding(Service):
             return Pass()
         code, ended, to = match.groups()
         peer = call.caller.peer
-        if peer.kind is not Kind.EXTENSION or peer.name not in self._forwards or call.hops:
+        if peer.kind is not Kind.EXTENSION or peer.name not in self._forwards or not call.asked_by_caller:
             return Refuse(403, "star codes are for the phones of the house")
         number = peer.name
         if code in ("78", "79"):

@@ -116,7 +116,9 @@ class Minutes(Service):
         """Nothing counts yet."""
 
     def call_answered(self, call: Call) -> None:
-        """It counts from now on, if it goes out."""
+        """It counts from now on, if it goes out; after a transfer whoever has paid so far goes on to do so."""
+        if call.call_id in self._payers:
+            return
         account = self._account(call)
         goes_out = any(leg.uri and leg.status == 200 and leg.peer.kind is not Kind.EXTENSION for leg in call.legs)
         if account is not None and goes_out:

@@ -80,7 +80,7 @@ class Pickup:
     def _rights_of(self, call: Call) -> PickupRights | None:
         """What the caller may do; None: nothing. A diverted call answers nobody's: whoever called did not ask for that."""
         peer = call.caller.peer
-        return self._rights.get(peer.name) if peer.kind is Kind.EXTENSION and not call.hops else None
+        return self._rights.get(peer.name) if peer.kind is Kind.EXTENSION and call.asked_by_caller else None
 
     def _oldest(self, call: Call, numbers: Collection[str]) -> PickUp | None:
         """The oldest call that rings one of these: an extension, or a group by its own number; never the caller's own."""

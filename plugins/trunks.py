@@ -178,6 +178,7 @@ class Trunk:
             rel100=settings.rel100,
             force_rport=settings.force_rport,
             send_181=settings.send_181,
+            may_transfer=settings.transfer,
             trusted=True,
             request_uri_parameters=settings.request_uri_parameters or "",
             number_format=settings.number_format,

@@ -56,7 +56,7 @@ class B2bua:
         self._challenger = challenger
         self._guard = guard
         self._log = log
-        self._methods = {"INVITE": self._invite, "REGISTER": self._register, "MESSAGE": self._message}
+        self._methods = {"INVITE": self._invite, "REGISTER": self._register, "MESSAGE": self._message, "REFER": self._refer}
         self.refusing = ""
 
     def arrived(self, request: Request, flow: Flow) -> None:
@@ -265,6 +265,10 @@ class B2bua:
             self._answer(request, flow, 404)
             return
         Forwarding(self._exchange, request, flow).begin(caller, called)
+
+    def _refer(self, request: Request, flow: Flow, caller: Caller) -> None:
+        """Nobody makes calls through us in our name: what is transferred is a call that is there (RFC 5589 §5)."""
+        self._answer(request, flow, 403, build.warning("REFER belongs into the dialog of a call"))
 
     def _called(self, request: Request, flow: Flow) -> str | None:
         """The number asked for; None: there is none here, and that has been said."""

@@ -38,8 +38,8 @@ class Call:
     """
     One call, from the caller's INVITE to the record on disk.
 
-    What routers may read: `caller`, `called`, `dialled`, `outcome`, `hops`, `diversions`, `ringing`, `redirection`, `explaining`,
-    `exchange`, `random`, `rights`.
+    What routers may read: `caller`, `called`, `dialled`, `outcome`, `hops`, `asked_by_caller`, `diversions`, `ringing`, `redirection`,
+    `explaining`, `exchange`, `random`, `rights`.
 
     Attributes:
         call_id: The exchange's own id of the call.
@@ -50,7 +50,8 @@ class Call:
         outcome: How the last attempt ended; None before the first.
         response: The status that the far end gave in it; 0: none came.
         rights: Whose rights decide what may be dialled: the caller's, after a diversion the diverter's.
-        shown: The number shown to the called party.
+        shown: The number shown to the called party; "": it is not to be shown.
+        asserted: The number that those whom we trust are told though it is not shown.
         shown_name: The name shown beside it.
         trace: Every verdict.
         hops_left: Max-Forwards of what is sent on (RFC 3261 §16.6 step 3): so a loop through other servers ends.
@@ -64,6 +65,7 @@ class Call:
         redirection: Where the device that was rung last has sent the call by 3xx.
         tried: Contacts of 3xx that have been followed.
         is_secure: It was meant for a sips URI.
+        is_transferred: Somebody has transferred it to the number asked for now.
         referred_by: The number of whoever has transferred the caller to the number asked for now.
         attempt: What rings now.
     """
@@ -71,6 +73,7 @@ class Call:
     __slots__ = (
         "_random",
         "answered_at",
+        "asserted",
         "attempt",
         "begun_at",
         "call_id",
@@ -84,6 +87,7 @@ class Call:
         "explaining",
         "hops_left",
         "is_secure",
+        "is_transferred",
         "legs",
         "log",
         "originated",
@@ -111,7 +115,7 @@ class Call:
         self.exchange = exchange
         self.call_id = call_id
         self.caller = caller
-        self.shown = caller.number
+        self.shown = self.asserted = caller.number
         self.shown_name = caller.display
         self.rights: Peer = caller.peer
         self.dialled = self.called = called
@@ -129,6 +133,7 @@ class Call:
         self.redirection: Redirection | None = None
         self.tried: list[Uri] = []
         self.is_secure = False
+        self.is_transferred = False
         self.referred_by = ""
         self.attempt: Attempt | None = None
         self.cancelled = False
@@ -167,6 +172,11 @@ class Call:
         return len(self.diversions)
 
     @property
+    def asked_by_caller(self) -> bool:
+        """Whether the caller itself has dialled the number: what changes something in its name is for no other call."""
+        return not (self.diversions or self.is_transferred)
+
+    @property
     def ringing(self) -> tuple[Peer, ...]:
         """Who is being rung."""
         return () if self.attempt is None else self.attempt.peers
@@ -175,6 +185,12 @@ class Call:
     def over(self) -> bool:
         """Whether only its record is left."""
         return self.phase is Phase.ENDING
+
+    def left_to_talk(self) -> float | None:
+        """Seconds that it may still last; None: as long as it likes."""
+        if self.talk_at_most is None:
+            return None
+        return max(self.answered_at + self.talk_at_most - self.exchange.wall(), 0.0)
 
     def hang_up(self, why: str = "hung up by the operator") -> None:
         """End the call now, whatever it is doing."""
@@ -191,8 +207,12 @@ class Call:
         for leg in self.legs if ended_at else ():
             counts = self.exchange.media.counts(leg.end)
             legs.append(LegRecord(str(leg.peer), leg.uri, leg.status, [count.json() for count in counts]))
-        ended_as = self.outcome.value if self.outcome is not None else "rejected"
-        outcome = "cancelled" if self.cancelled and not self.answered_at else ended_as
+        if self.answered_at:
+            outcome = Outcome.ANSWERED.value  # whatever has become of a transfer since
+        elif self.cancelled:
+            outcome = "cancelled"
+        else:
+            outcome = self.outcome.value if self.outcome is not None else "rejected"
         return Record(
             call_id=self.call_id,
             caller=self.caller.number,

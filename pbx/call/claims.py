@@ -22,14 +22,22 @@ class Claims:
         self._calls: dict[_Key, dict[str, int]] = {}
         self._incoming: dict[_Key, set[str]] = {}  # only of peers for which the direction matters
 
-    def claim(self, call: Call, peer: Peer, *, incoming: bool = False) -> bool:
-        """Count ``call`` for ``peer``; False, and nothing is counted, when it has all the calls it may have."""
+    def claim(self, call: Call, peer: Peer, *, incoming: bool = False, in_place_of_another: bool = False) -> bool:
+        """
+        Count ``call`` for ``peer``; False, and nothing is counted, when it has all the calls it may have.
+
+        Args:
+            call: Counts once, however often it is claimed.
+            peer: Whose limits count.
+            incoming: It comes from ``peer``.
+            in_place_of_another: It takes the place of a call that ``peer`` has already, so there is room.
+        """
         key = (peer.kind, peer.name)
         held = self._calls.get(key)
         if held is None:
             held = self._calls[key] = {}
         if call.call_id not in held:
-            if self._has_no_room(peer, incoming=incoming):
+            if not in_place_of_another and self._has_no_room(peer, incoming=incoming):
                 if not held:
                     del self._calls[key]
                 return False

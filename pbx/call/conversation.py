@@ -4,6 +4,7 @@ A conversation: two legs joined, until one hangs up or is transferred, and then 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
@@ -15,9 +16,10 @@ from pbx.call.leg import reason_value
 from pbx.call.media_path import join
 from pbx.call.peer import Kind
 from pbx.call.takeover import NotTaken, joined_by_picker, take_over
-from pbx.call.transfer import Transfer
-from pbx.call.verdict import Answer, Divert, Refuse, Step
+from pbx.call.transfer import QUESTION, Transfer, Wish
+from pbx.call.verdict import Answer, Divert, Outcome, Refuse, Step
 from pbx.call.waiting import AnsweredWaits
+from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from pbx.call.call import Call
     from pbx.call.leg import Leg
+    from pbx.call.peer import Peer
     from pbx.call.verdict import PickUp
     from pbx.call.waiting import Waiting
 
@@ -82,13 +85,14 @@ class Conversation:
 
         Raises:
             OfferAnswerError: They cannot be joined; ``winner`` has been hung up.
+            MediaUnavailable: There are no ports left; the same.
         """
         try:
             if rung.picked_up is not None:
                 await joined_by_picker(waiting, winner, rung.picked_up)
                 return False
             return await waiting.answered(winner, rung.sdp)
-        except OfferAnswerError:
+        except (OfferAnswerError, MediaUnavailable):
             winner.hang_up(reason_value(488, "Not acceptable"))
             raise
 
@@ -120,9 +124,13 @@ class Conversation:
         before = call.called
         call.exchange.media.part(leg.end)
         waiting = TransfereeWaits(transfer)
-        call.trace.add(Step(str(transfer.referrer.peer), "transfer", before, Divert(transfer.number, "transfer"), 0.0))
-        call.log.info("{who} transfers {whom} to {to}", who=str(transfer.referrer.peer), whom=str(leg.peer), to=transfer.number)
-        failed = await (self._attended(transfer, waiting) if transfer.far is not None else self._blind(transfer, waiting))
+        call.trace.add(Step(str(transfer.leaving.peer), QUESTION, before, Divert(transfer.number, "transfer"), 0.0))
+        call.log.info("{who} transfers {whom} to {to}", who=str(transfer.leaving.peer), whom=str(leg.peer), to=transfer.number)
+        try:
+            failed = await (self._attended(transfer, waiting) if transfer.wish.far is not None else self._blind(transfer, waiting))
+        except CancelledError:
+            transfer.finish(487)
+            raise
         if not isinstance(failed, Refuse):
             return failed
         call.log.info("the transfer fails with {status}: {why}", status=failed.status, why=failed.why)
@@ -131,42 +139,56 @@ class Conversation:
         return await self._returned(transfer)
 
     async def _blind(self, transfer: Transfer, waiting: TransfereeWaits) -> str | Transfer | Refuse:
+        consulted = transfer.wish.consulted
+        if consulted is not None:
+            consulted.call.hang_up("its caller has had another call transferred to where it rings")
+        self._aim(transfer.wish, transfer.leaving.peer, transfer.transferee)
+        self._call.referred_by = transfer.referred_by
+        return await self._reached(waiting, partial(transfer.finish, 200))
+
+    async def _reached(self, waiting: AnsweredWaits, tell: Callable[[], None]) -> str | Transfer | Refuse:
+        """Reach whom the call is aimed at for who waits, ``tell`` that, and stay until it is over; a refusal if nobody can be had."""
         call = self._call
-        if transfer.consulted is not None:
-            transfer.consulted.call.hang_up("its caller has had another call transferred to where it rings")
-        self._aim(transfer.number, transfer.referrer, transfer.transferee)
-        call.referred_by = transfer.referred_by
-        reached = await self._reach(call, waiting)
-        match reached:
-            case Rung():
-                assert reached.winner is not None
-                try:
+        owes_ack = False
+        try:
+            reached = await self._reach(call, waiting)
+            match reached:
+                case Rung():
+                    assert reached.winner is not None
                     owes_ack = await self._join(waiting, reached.winner, reached)
-                except OfferAnswerError as error:
-                    return Refuse(488, error.why)
-                transfer.finish(200)
-                return await self._bridged(waiting.leg, reached.winner, reached, owes_ack=owes_ack, is_behind=True)
-            case Answer():
-                await waiting.answered_here()
-                transfer.finish(200)
-                return await self.serve(waiting.leg, reached)
-            case Refuse():
-                return reached
-        return Refuse(480, "a transferred call picks nothing up")
+                case Answer():
+                    await waiting.answered_here()
+                case Refuse():
+                    return reached
+                case _:
+                    return Refuse(480, "who has been answered picks nothing up")
+        except OfferAnswerError as error:
+            return Refuse(488, error.why)
+        except MediaUnavailable as error:
+            return Refuse(503, str(error))
+        call.outcome = Outcome.ANSWERED
+        tell()
+        call.exchange.tell("call_answered", call)
+        if isinstance(reached, Answer):
+            return await self.serve(waiting.leg, reached)
+        assert reached.winner is not None
+        return await self._bridged(waiting.leg, reached.winner, reached, owes_ack=owes_ack, is_behind=True)
 
     async def _attended(self, transfer: Transfer, waiting: TransfereeWaits) -> str | Transfer | Refuse:
-        assert transfer.far is not None
+        far = transfer.wish.far
+        assert far is not None
         try:
-            owes_ack = await take_over(self._call, waiting, transfer.far, f"transferred by {transfer.referrer.peer}")
+            owes_ack = await take_over(self._call, waiting, far, f"transferred by {transfer.leaving.peer}", transfer.taking)
         except NotTaken as error:
             return Refuse(error.status, error.why)
         self._call.called = transfer.number
         transfer.finish(200)
-        return await self._bridged(waiting.leg, transfer.far, owes_ack=owes_ack, is_behind=True)
+        self._call.exchange.tell("call_answered", self._call)
+        return await self._bridged(waiting.leg, far, owes_ack=owes_ack, is_behind=True)
 
     async def _returned(self, transfer: Transfer) -> str | Transfer:
         """A transfer has failed: both talk again; a referrer that has hung up is rung."""
-        call, leg, referrer = self._call, transfer.transferee, transfer.referrer
+        call, leg, referrer = self._call, transfer.transferee, transfer.leaving
         if not transfer.gone:
             leg.end.stop()
             join(leg, referrer)
@@ -176,28 +198,24 @@ class Conversation:
             leg.hang_up(reason_value(480, "Transfer failed"))
             return f"{referrer.peer} was gone when its transfer failed"
         waiting = AnsweredWaits(leg)
-        self._aim(referrer.peer.name, referrer, leg)
-        reached = await self._reach(call, waiting)
-        if isinstance(reached, Rung) and reached.winner is not None:
-            try:
-                owes_ack = await self._join(waiting, reached.winner, reached)
-            except OfferAnswerError as error:
-                waiting.refuse(488, error.why)
-                return error.why
-            return await self._bridged(leg, reached.winner, reached, owes_ack=owes_ack, is_behind=True)
-        waiting.refuse(480, "Transfer failed")
-        return f"{referrer.peer} was gone when its transfer failed, and cannot be had"
+        self._aim(Wish(referrer.peer.name), referrer.peer, leg)
+        over = await self._reached(waiting, lambda: None)
+        if isinstance(over, Refuse):
+            waiting.refuse(over.status, "Transfer failed")
+            return f"{referrer.peer} was gone when its transfer failed, and cannot be had"
+        return over
 
-    def _aim(self, number: str, referrer: Leg, transferee: Leg) -> None:
-        """The call goes on to ``number``, with the rights of ``referrer``, and it is ``transferee`` who calls."""
+    def _aim(self, wish: Wish, rights: Peer, transferee: Leg) -> None:
+        """The call goes on to another number, and it is ``transferee`` who calls; nothing of how it came to its number before counts."""
         call = self._call
-        call.called, call.outcome, call.response = number, None, 0
-        call.rights = referrer.peer
-        call.diversions, call.ring_at_most, call.redirection = (), None, None
-        if transferee.uri:
-            call.shown, call.shown_name = transferee.number, transferee.peer.display
-        else:
-            call.shown, call.shown_name = call.caller.number, call.caller.display
+        call.called, call.outcome, call.response = wish.number, None, 0
+        call.subscriber, call.is_secure = wish.subscriber, wish.is_secure
+        call.rights = rights
+        call.is_transferred, call.referred_by = True, ""
+        call.diversions, call.came_diverted, call.redirection, call.tried = (), [], None, []
+        call.ring_at_most = None
+        call.asserted = transferee.number
+        call.shown, call.shown_name = ("", "") if transferee.is_hidden else (transferee.number, transferee.display)
 
     # Applications
 

@@ -22,7 +22,7 @@ from pbx.sdp.answering import agree
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip import build
 from pbx.sip.outgoing_session import OutgoingSession
-from pbx.sip.session_events import Answered, OfferAnswered, Offered, OfferRefused, PrackRefused, Progressed, Refused
+from pbx.sip.session_events import Answered, Asked, OfferAnswered, Offered, OfferRefused, PrackRefused, Progressed, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -334,6 +334,8 @@ class Attempt:
                 self._won(leg, event)
             case Refused():
                 self._lost(leg, event)
+            case Asked():
+                leg.put_off(event)
 
     def _prack_refused(self, leg: Leg, status: int) -> None:
         """The call goes on (RFC 3261 §12.2.1.2), and whoever runs the exchange is told what helps."""

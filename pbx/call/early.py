@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from pbx.call.media_path import answer_for, carry_answer, carry_offer, join, news_for, read, relayed
+from pbx.call.media_path import answer_for, answer_known, carry_answer, carry_offer, join, news_for, read
 from pbx.interfaces import MediaUnavailable
-from pbx.sdp.answering import agree
 from pbx.sdp.offer_answer import OfferAnswerError
 
 if TYPE_CHECKING:
@@ -101,14 +100,7 @@ class EarlyChanges:
             self._asking = leg, other
             other.offer(text)
             return None
-        known = other.negotiation.remote or other.negotiation.offer
-        if known is None or not relayed(leg, other):
-            raise OfferAnswerError(500, "the other side cannot be asked yet")
-        media = leg.call.exchange.media
-        answer = agree(known, await media.offer(leg.end, other.end, offer), other.negotiation.local)
-        sent = await media.answer(other.end, leg.end, answer)
-        leg.negotiation.answer_sent(sent)
-        return leg.negotiation.stamp(sent)
+        return await answer_known(leg, other, offer)
 
     async def _settled(self, sdp: str | None) -> None:
         assert self._settling is not None

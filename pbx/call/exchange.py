@@ -187,7 +187,7 @@ class Exchange:
         leg.trying()
         call.log.info("{caller} calls {called}", caller=caller.number, called=called)
         self.tell("call_begun", call)
-        if not self.claims.claim(call, caller.peer, incoming=True):
+        if not self.claims.claim(call, caller.peer, incoming=True, in_place_of_another=replaced is not None):
             call.reason = f"{caller.peer} has all the calls it may have"
             leg.refuse(486, call.reason)
             self.ended(call)
@@ -297,7 +297,7 @@ class Exchange:
         before.legs.remove(leg)
         call.legs.append(leg)
         self.claims.release(before, leg.peer)
-        self.claims.claim(call, leg.peer, incoming=not leg.uri)
+        self.claims.claim(call, leg.peer, incoming=not leg.uri, in_place_of_another=True)
 
     def leg_of(self, replaces: Replaces) -> Leg | None:
         """The leg whose dialog has these tags, as its far end sees them (RFC 3891 §3); None: there is none, or not any more."""

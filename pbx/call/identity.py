@@ -73,7 +73,7 @@ def identity_lines(call: Call, peer: Peer, host: str) -> str:
     name = "P-Preferred-Identity" if peer.kind is Kind.LINE else "P-Asserted-Identity" if peer.trusted else ""
     if not name:
         return ""
-    number = peer.caller_number or call.shown or call.caller.number
+    number = peer.caller_number or call.shown or call.asserted
     lines = build.lines(("Privacy", "id")) if not call.shown else ""
     if not number:
         return lines  # nobody has told us who it is

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pbx.call.peer import Kind
 from pbx.sdp.offer_answer import Negotiation
 from pbx.sip import build
 from pbx.sip.digest_client import DigestClient
@@ -16,7 +17,7 @@ from pbx.sip.headers import Reason
 from pbx.sip.incoming_session import IncomingSession
 from pbx.sip.invite_session import State
 from pbx.sip.outgoing_session import OutgoingSession
-from pbx.sip.session_events import Answered, Closed, End, Offered, Progressed, Refused
+from pbx.sip.session_events import Answered, Closed, End, Offered, Progressed, Refused, Replied
 
 if TYPE_CHECKING:
     from pbx.call.call import Call
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pbx.sip.flow import Flow
     from pbx.sip.invite_session import Stack
     from pbx.sip.message import Request
-    from pbx.sip.session_events import SessionEvent
+    from pbx.sip.session_events import Asked, SessionEvent
 
 
 _UNANSWERED = ""
@@ -48,6 +49,13 @@ class LegOwner(Protocol):
         """Who is joined to ``leg``; None: nobody is."""
 
 
+class Asker(Protocol):
+    """Who wants to know what has become of a request (`Leg.ask`)."""
+
+    def replied(self, status: int) -> None:
+        """The final response; 408 or 503 where none came."""
+
+
 class Leg:
     """
     One end of a call.
@@ -55,6 +63,9 @@ class Leg:
     Attributes:
         call: The call it belongs to now.
         peer: Who is at the far end.
+        number: Its number: an extension's own, of a carrier's leg the one that calls or is called there; "" for an anonymous caller.
+        display: The name shown with it.
+        is_hidden: Whether it does not want its number to be shown.
         uri: The Request-URI that was rung; "" for the caller's leg.
         session: Its INVITE session.
         negotiation: Its offers and answers; where its INVITE has been forked, those of the early dialog that has spoken last.
@@ -65,7 +76,8 @@ class Leg:
     """
 
     __slots__ = (
-        "_driver", "_forks", "call", "end", "flow", "negotiation", "number", "owner", "peer", "referrals", "session", "status", "uri",
+        "_driver", "_forks", "call", "display", "end", "flow", "is_hidden", "negotiation", "number", "owner", "peer", "referrals",
+        "session", "status", "uri",
     )  # fmt: skip
 
     session: IncomingSession | OutgoingSession
@@ -76,6 +88,8 @@ class Leg:
         self.peer = peer
         self.flow = flow
         self.number = number
+        self.display = peer.display
+        self.is_hidden = False
         self.uri = uri
         self.owner: LegOwner | None = None
         self.status = 0
@@ -99,6 +113,7 @@ class Leg:
         """The caller's leg."""
         peer = call.caller.peer
         leg = cls(call, peer, flow, call.caller.number)
+        leg.display, leg.is_hidden = call.caller.display, not call.shown
         stack = call.exchange.stack
         contact = flow.contact(call.called_user)
         now = leg._driver.now()
@@ -109,7 +124,7 @@ class Leg:
     @classmethod
     def outgoing(cls, call: Call, peer: Peer, flow: Flow, uri: str) -> Leg:
         """A leg to a target, not rung yet."""
-        leg = cls(call, peer, flow, peer.name, uri)
+        leg = cls(call, peer, flow, peer.name if peer.kind is Kind.EXTENSION else call.called, uri)
         stack = call.exchange.stack
         contact = flow.contact(peer.contact_user or call.caller_user)
         leg.session = OutgoingSession(stack, leg, contact, peer.rel100, _digest(stack, peer), not peer.force_rport)
@@ -180,13 +195,17 @@ class Leg:
     def refuse_offer(self, status: int, extra: str = "") -> None:
         self._driver.carry_out(self.session.refuse_offer(status, self._driver.now(), extra))
 
-    def ask(self, method: str, token: Any, extra: str = "", body: bytes = b"", content_type: str = "") -> None:
-        """Send another request; ends in `Replied`."""
-        self._driver.carry_out(self.session.ask(method, token, self._driver.now(), extra, body, content_type))
+    def ask(self, method: str, asker: Asker, extra: str = "", body: bytes = b"", content_type: str = "") -> None:
+        """Send another request; ``asker`` hears the response, whoever owns the leg then."""
+        self._driver.carry_out(self.session.ask(method, asker, self._driver.now(), extra, body, content_type))
 
     def reply(self, transaction: Any, status: int, extra: str = "", body: bytes = b"", content_type: str = "") -> None:
         """Answer `Asked`."""
         self._driver.carry_out(self.session.reply(transaction, status, self._driver.now(), extra, body, content_type))
+
+    def put_off(self, event: Asked) -> None:
+        """Answer `Asked` where there is nobody to be asked now: what only tells something is taken, all else comes too early."""
+        self.reply(event.transaction, 200 if event.request.method == "INFO" else 491)
 
     def hang_up(self, reason: str = "") -> None:
         """
@@ -208,6 +227,9 @@ class Leg:
 
     def notified(self, event: SessionEvent) -> None:
         match event:
+            case Replied():
+                event.token.replied(event.status)
+                return
             case Progressed() if event.sdp is not None:
                 self._turn_to(event.response.to_tag)
             case Offered() if self._forks and self.session.dialog is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pbx.sdp.answering import agree
 from pbx.sdp.description import Description, parse_description
 from pbx.sdp.offer_answer import OfferAnswerError, State
 from pbx.sdp.settling import proposal, suits
@@ -64,6 +65,23 @@ async def answer_for(answerer: Leg, offerer: Leg, answer: Description) -> Descri
     return offerer.negotiation.fit_answer(answer)
 
 
+async def answer_known(leg: Leg, other: Leg, offer: Description) -> str:
+    """
+    The text that ``leg``'s peer gets for an offer already noted there when ``other`` cannot be asked: by what that one has said last.
+
+    Raises:
+        OfferAnswerError: It does not go together, or nothing is known.
+    """
+    known = other.negotiation.remote or other.negotiation.offer
+    if known is None or not relayed(leg, other):
+        raise OfferAnswerError(500, "the other side cannot be asked yet")
+    media = leg.call.exchange.media
+    answer = agree(known, await media.offer(leg.end, other.end, offer), other.negotiation.local)
+    sent = await media.answer(other.end, leg.end, answer)
+    leg.negotiation.answer_sent(sent)
+    return leg.negotiation.stamp(sent)
+
+
 async def news_for(leg: Leg, partner: Leg) -> Description | None:
     """
     What ``leg`` has to be offered to know what is true with its new ``partner``; None: it knows already.
@@ -75,6 +93,17 @@ async def news_for(leg: Leg, partner: Leg) -> Description | None:
     if known is None:
         return None
     wanted = await offer_for(partner, leg, known)
+    return None if suits(leg.negotiation.local, leg.negotiation.remote, wanted) else wanted
+
+
+async def here_for(leg: Leg) -> Description | None:
+    """
+    What ``leg`` has to be offered so that the exchange itself can talk to it; None: it can already.
+
+    Raises:
+        MediaUnavailable: The plane has no ports left.
+    """
+    wanted = leg.negotiation.fit_offer(await leg.call.exchange.media.offer_here(leg.end))
     return None if suits(leg.negotiation.local, leg.negotiation.remote, wanted) else wanted
 
 

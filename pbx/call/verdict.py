@@ -140,9 +140,9 @@ class Step:
     """One entry of a call's trace."""
 
     router: str
-    """Who was asked: the plugin's name."""
+    """Who was asked: the plugin's name; or who has decided."""
     question: str
-    """``"route"`` or ``"overflow"``."""
+    """``"route"``, ``"overflow"``, or what somebody else has decided, such as ``"transfer"``."""
     called: str
     """The number it was asked about."""
     verdict: Verdict

@@ -8,6 +8,7 @@ and hears ringback (an originated call, a transferred one).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,7 +16,8 @@ from twisted.internet.task import deferLater
 
 from pbx.call.early import EarlyChanges
 from pbx.call.leg import reason_value
-from pbx.call.media_path import answer_for, carry_answer, carry_offer, join, read, wish_of
+from pbx.call.media_path import answer_for, carry_answer, carry_offer, here_for, join, read, wish_of
+from pbx.call.proposing import Proposing
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip.session_events import Asked, Closed, OfferAnswered, Offered, OfferRefused
 
@@ -56,7 +58,7 @@ class Waiting(ABC):
             case Offered():
                 leg.refuse_offer(500, "Retry-After: 3\r\n")
             case Asked():
-                leg.reply(event.transaction, 200 if event.request.method == "INFO" else 405)
+                leg.put_off(event)
 
     async def callee_changes(self, callee: Leg, event: Offered | OfferAnswered | OfferRefused) -> None:
         """Whoever is rung wants the session changed before it has answered the call, or says what becomes of such a change."""
@@ -270,20 +272,12 @@ class AnsweredWaits(Waiting):
         self.leg = leg
         leg.owner = self
         self.offer = wish_of(leg)
-        self._asked: Deferred[str | None] | None = None  # what the leg answers to the offer of whoever is to be its partner
+        self._proposing = Proposing(leg)
         leg.end.play(leg.call.exchange.ringback)
 
     def leg_event(self, leg: Leg, event: SessionEvent) -> None:
-        asked = self._asked
-        match event:
-            case OfferAnswered() if asked is not None:
-                self._asked = None
-                asked.callback(event.sdp)
-            case OfferRefused() if asked is not None:
-                self._asked = None
-                asked.errback(OfferAnswerError(488, f"{leg.peer} does not take what it is offered ({event.status})"))
-            case _:
-                super().leg_event(leg, event)
+        if not self._proposing.takes(event):
+            super().leg_event(leg, event)
 
     async def ringing(self, callee: Leg, status: int, sdp: str | None, *, reliable: bool = False) -> None:
         """It hears our ringback already."""
@@ -297,26 +291,31 @@ class AnsweredWaits(Waiting):
         # It could not take our offer, and has made one: its ACK brings what the leg answers to that (RFC 3725 §4.3).
         offer = read(sdp or "")
         negotiation.offer_received(offer)
-        text = await carry_offer(callee, self.leg, offer)
-        asked: Deferred[str | None] = Deferred()
-        self._asked = asked
-        self.leg.offer(text)
-        answer = read(await asked or "")
+        said = await self._proposing.propose(partial(carry_offer, callee, self.leg, offer))
+        answer = read(said or "")
         self.leg.negotiation.answer_received(answer)
         text = await carry_answer(self.leg, callee, answer)
-        await self.answered_here()
+        self.leg.end.stop()
         join(self.leg, callee)
         callee.acknowledge(text)
         return False
 
     async def joined(self, callee: Leg, answer: Description) -> None:
         await answer_for(callee, self.leg, answer)
-        await self.answered_here()
+        self.leg.end.stop()
         join(self.leg, callee)
 
     async def answered_here(self) -> Leg:
-        self.leg.end.stop()
-        return self.leg
+        """Whoever has agreed with somebody else on something that cannot be spoken here, or was held, is made an offer."""
+        leg = self.leg
+        offer = await here_for(leg)
+        if offer is not None:
+            sdp = await self._proposing.propose(partial(_offered, leg, offer))
+            answer = read(sdp or "")
+            leg.negotiation.answer_received(answer)
+            leg.call.exchange.media.accept_here(leg.end, answer)
+        leg.end.stop()
+        return leg
 
     def refuse(self, status: int, why: str) -> None:
         self.leg.hang_up(reason_value(status, why))
@@ -348,6 +347,11 @@ class NobodyWaits(Waiting):
         """The first party has answered: from now on it waits for the second, with ringback."""
         callee.call.exchange.media.accept_here(callee.end, _answer_of(callee, sdp))
         return AnsweredWaits(callee)
+
+
+async def _offered(leg: Leg, offer: Description) -> str:
+    leg.negotiation.offer_sent(offer)
+    return leg.negotiation.stamp(offer)
 
 
 def _answer_of(callee: Leg, sdp: str | None) -> Description:

@@ -18,6 +18,7 @@ _WISHES = {
     ("sendonly", "inactive"): "sendonly",
     ("recvonly", "sendonly"): "sendrecv",
     ("inactive", "inactive"): "sendrecv",
+    ("inactive", "recvonly"): "sendrecv",  # to the hold of RFC 2543
 }
 """By the direction that was offered and the one that was answered: what who answered would offer by itself."""
 
@@ -30,15 +31,18 @@ def proposal(remote: Description, offered: Description | None) -> Description:
         remote: Its last description.
         offered: Our offer, where that was the answer to one: its hold must not pass for the peer's own wish. None: it was an offer.
     """
-    if offered is None:
-        return remote
     wish = remote.copy()
     for place, media in enumerate(wish.media):
-        ours = offered.media[place] if place < len(offered.media) else None
-        if ours is None or not media.port:
+        if not media.port:
             continue
-        asked = "inactive" if offered.address_of(ours) in UNSPECIFIED else offered.direction_of(ours)
-        wanted = _WISHES.get((asked, remote.direction_of(media)))
+        direction = remote.direction_of(media)
+        if offered is None:
+            # Who only wants to listen has been put on hold, and repeats that to refresh the session.
+            wanted: str | None = "sendrecv" if direction == "recvonly" else None
+        else:
+            ours = offered.media[place]  # an answer has the same places (RFC 3264 §6)
+            asked = "inactive" if offered.address_of(ours) in UNSPECIFIED else offered.direction_of(ours)
+            wanted = _WISHES.get((asked, direction))
         if wanted is not None:
             media.set_direction(wanted)
     return wish
@@ -63,10 +67,10 @@ def suits(told: Description | None, own: Description | None, wanted: Description
 
 
 def _stream_suits(told: Description, before: Media, wanted: Description, after: Media, own: Media | None) -> bool:
-    off = not before.port or own is None or not own.port
-    if off or not after.port:
-        # Who has refused a stream, or has none, need not be asked again because the new partner would take it.
-        return off
+    if own is None or not own.port:
+        return True  # who has refused a stream, or has none, need not be asked again because the new partner would take it
+    if not before.port or not after.port:
+        return before.port == after.port
     return (
         (before.port, before.proto, told.address_of(before)) == (after.port, after.proto, wanted.address_of(after))
         and told.direction_of(before) == wanted.direction_of(after)
@@ -74,7 +78,7 @@ def _stream_suits(told: Description, before: Media, wanted: Description, after: 
         and all(
             one in after.formats and plain_encoding(before.encoding(one)) == plain_encoding(after.encoding(one))
             for one in before.formats
-            if own is not None and one in own.formats
+            if one in own.formats
         )
     )
 

@@ -548,10 +548,11 @@ class InviteSession:
 class _Question:
     """Stands between `InviteSession.ask` and its transaction, to remember the token."""
 
-    __slots__ = ("_session", "_token")
+    __slots__ = ("_session", "_token", "_user")
 
     def __init__(self, session: InviteSession, token: Any) -> None:
         self._session = session
+        self._user = session.user  # hears of it also when the session has ended meanwhile
         self._token = token
 
     def responded(self, transaction: ClientTransaction, response: Response, now: float) -> list[Effect]:
@@ -561,7 +562,7 @@ class _Question:
             again = self._session._prove(transaction, response, self, now)
             if again is not None:
                 return again[1]
-        effects = self._session._tell(Replied(self._token, response.status, response))
+        effects = self._tell(response.status, response)
         if response.status in (408, 481) and transaction.request.method != "NOTIFY":  # that ends the subscription alone (RFC 5057 §5.1)
             effects += self._session._refuse_pending(now) + self._session._close(End.GONE)
         return effects
@@ -569,4 +570,7 @@ class _Question:
     def transaction_ended(self, transaction: ClientTransaction, cause: Cause, now: float) -> list[Effect]:
         if cause is Cause.DONE:
             return []
-        return self._session._tell(Replied(self._token, 408 if cause is Cause.TIMEOUT else 503, None))
+        return self._tell(408 if cause is Cause.TIMEOUT else 503, None)
+
+    def _tell(self, status: int, response: Response | None) -> list[Effect]:
+        return [Notify(self._user, Replied(self._token, status, response))] if self._user is not None else []

@@ -181,8 +181,7 @@ class PhoneCall:
 
     def refuse_offer(self, status: int) -> None:
         """Refuse it."""
-        if not self.negotiation.may_offer:
-            self.negotiation.offer_refused()
+        self._roll_back()
         self._do(self.session.refuse_offer(status, self._now))
 
     def info(self, body: bytes, content_type: str) -> None:
@@ -199,9 +198,7 @@ class PhoneCall:
 
     def refer_to_call(self, other: PhoneCall) -> None:
         """Have the far end talk to the one at the far end of ``other``, a call of the same phone (an attended transfer, RFC 5589 §7)."""
-        dialog = other.session.dialog
-        assert dialog is not None, "the other call has no dialog yet"
-        replaces = f"{dialog.call_id};to-tag={dialog.remote_tag};from-tag={dialog.local_tag}"
+        replaces = other.replaces
         escaped = replaces.replace(";", "%3B").replace("=", "%3D").replace("@", "%40")
         target = other._target.removeprefix("sip:") or f"x@{self.phone.uri}"
         self.ask("REFER", extra=f"Refer-To: <sip:{target}?Replaces={escaped}>\r\n")
@@ -235,6 +232,15 @@ class PhoneCall:
             socket.send(header + b"\x11\x22\x33\x44" + payload, (address, media.port))
 
     # What it knows.
+
+    @property
+    def replaces(self) -> str:
+        """What a Replaces header says to mean this call, as seen from the exchange (RFC 3891 §6.1)."""
+        dialog = self.session.dialog
+        if dialog is None:  # of a call that it has made and that still rings
+            heard = self.responses[-1]
+            return f"{heard.call_id};to-tag={heard.to_tag};from-tag={heard.from_tag}"
+        return f"{dialog.call_id};to-tag={dialog.remote_tag};from-tag={dialog.local_tag}"
 
     @property
     def state(self) -> str:
@@ -303,8 +309,7 @@ class PhoneCall:
                     self.remote = parse_description(event.sdp)
                     self.negotiation.answer_received(self.remote)
             case OfferRefused() | OfferCancelled():
-                if not self.negotiation.may_offer:
-                    self.negotiation.offer_refused()
+                self._roll_back()
             case Offered():
                 self.offers.append(event.sdp)
                 if not self.negotiation.may_offer:  # its own, in a 200 whose ACK is still on its way
@@ -347,6 +352,12 @@ class PhoneCall:
         for media in offer.media:
             media.set_direction(direction)
         self.reoffer(offer, method)
+
+    def _roll_back(self) -> None:
+        """An offer has come to nothing: what was agreed on before counts."""
+        if not self.negotiation.may_offer:
+            self.negotiation.offer_refused()
+            self.remote = self.negotiation.remote
 
     def _take(self, sdp: str | None) -> None:
         """Take an offer."""

@@ -245,8 +245,12 @@ class RealCall:
         raise TimeoutError("another session refresh was in flight for 5 s")
 
     async def transfer(self, uri: str) -> None:
-        """Blind transfer of the other side to ``uri``."""
+        """Blind transfer of the other side to ``uri``; waits for what comes of it, and raises baresip's TransferFailed."""
         await self._call.transfer(uri)
+
+    async def transfer_to(self, other: RealCall) -> None:
+        """Attended transfer: join the other side to that of ``other``, a call of the same phone; as `transfer`."""
+        await self._call.attended_transfer(other._call)
 
     async def send_digits(self, digits: str) -> None:
         """Press keys, 100 ms each."""

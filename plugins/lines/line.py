@@ -62,6 +62,7 @@ class Line:
             rel100=settings.rel100,
             force_rport=settings.force_rport,
             send_181=settings.send_181,
+            may_transfer=settings.transfer,
             domain=server_uri(settings.domain or settings.registrar).host,
             request_uri_parameters=parameters,
             number_format=settings.number_format,

@@ -294,6 +294,28 @@ class RefusedChangeTests(ConnectedTests):
         self.assertEqual([response.first("unsupported") for response in self.alice.received(420)], ["foo"])
         self.assert_alive()
 
+    def test_cancelled_too_late(self) -> None:
+        """The CANCEL of a hold crosses the other side's 200: a re-INVITE tells that one what counts, and both hear each other (§9.1)."""
+        self.callee.accepts_offers = False
+        self.caller.hold()
+        self.world.run(0.2)
+        transaction = self.caller.session._offer_out
+        assert transaction is not None
+        self.alice.driver.carry_out(transaction.cancel(self.world.clock.seconds()))  # type: ignore[attr-defined]
+        self.world.run(0.015)
+        self.assertEqual(self.bob.received("CANCEL"), [], "it is on its way")
+        self.callee.accepts_offers = True
+        self.callee.accept_offer()
+        self.world.run(1.0)
+        self.assertEqual(self.caller.refused_offers, [487])
+        self.assertIn("a=sendrecv", self.callee.offers[-1] or "")
+        self.assertEqual(len(self.callee.offers), 2)
+        before = len(self.caller.heard), len(self.callee.heard)
+        self.caller.say(3)
+        self.callee.say(2)
+        self.world.run(0.3)
+        self.assertEqual((len(self.caller.heard) - before[0], len(self.callee.heard) - before[1]), (2, 3))
+
     def test_cancelled_change(self) -> None:
         """A re-INVITE is taken back by CANCEL: 487, the other side gets a CANCEL too, the call lives (§9.2)."""
         self.callee.accepts_offers = False

@@ -6,8 +6,12 @@ import gc
 
 from pbx.call.bridge import Bridge
 from pbx.call.call import Call
+from pbx.call.conversation import Conversation
 from pbx.call.dialing import Attempt
 from pbx.call.leg import Leg
+from pbx.call.proposing import Proposing
+from pbx.call.taking import Taking
+from pbx.call.transfer import Transfer
 from pbx.call.waiting import Waiting
 from pbx.media.end import MediaEnd
 from pbx.media.track import Track
@@ -16,7 +20,9 @@ from pbx.sip.invite_session import InviteSession
 from pbx.sip.transaction import Transaction
 from tests.flows.base import SETTLED, FlowTests
 
-OF_CALLS = (Bridge, Call, Attempt, Leg, Waiting, MediaEnd, Track, Dialog, InviteSession, Transaction)
+OF_CALLS = (
+    Bridge, Call, Conversation, Attempt, Leg, Waiting, Transfer, Taking, Proposing, MediaEnd, Track, Dialog, InviteSession, Transaction,
+)  # fmt: skip
 
 
 class MemoryTests(FlowTests):
@@ -25,10 +31,8 @@ class MemoryTests(FlowTests):
     def test_nothing_is_left(self) -> None:
         """No object of a call lives on: cycles have been broken by hand."""
         alice, bob = self.two_phones("[routing]\nring_timeout = 5.0\n")
-        other = self.world.phone("101")
-        gc.collect()
-        gc.disable()
-        self.addCleanup(gc.enable)
+        self.world.phone("101")
+        self.without_collector()
         call, answered = self.connected(alice, bob)
         call.hold()
         self.world.run(0.5)
@@ -54,8 +58,50 @@ class MemoryTests(FlowTests):
         for one in (call, answered, given_up, unanswered, unknown, offline, echo):
             self.assertEqual(one.state, "over")
         del call, answered, given_up, unanswered, unknown, offline, echo, one
+        self.check_memory()
+
+    def test_transfers(self) -> None:
+        """The same after transfers that succeed and fail, of one call and of two, and after another device has taken a call over."""
+        alice, bob = self.two_phones()
+        carol, tablet = self.world.phone("102"), self.world.phone("100")
+        self.without_collector()
+        for number in ("102", "600", "999"):
+            caller, callee = self.connected(alice, bob)
+            caller.refer(number)
+            self.world.run(0.5)
+            if number == "102":
+                carol.incoming[-1].answer()
+                self.world.run(0.5)
+            callee.hang_up()
+            self.world.run(0.5)
+        for refuses_with in (0, 488):
+            caller, callee = self.connected(alice, bob)
+            consultation, far = self.connected(alice, carol)
+            far.refuses_offers_with = refuses_with
+            caller.refer_to_call(consultation)
+            self.world.run(0.5)
+            callee.hang_up()
+            far.hang_up()
+            self.world.run(0.5)
+        caller, callee = self.connected(alice, bob)
+        tablet.dial("101", extra=f"Replaces: {caller.replaces}\r\n")
+        self.world.run(0.5)
+        callee.hang_up()
+        self.world.run(0.5)
+        self.assertEqual(len(self.world.exchange.calls), 0)
+        del caller, callee, consultation, far
+        self.check_memory()
+
+    def without_collector(self) -> None:
+        """Whatever is in a cycle stays from now on."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+    def check_memory(self) -> None:
+        """64*T1 later there is no object of a call."""
         self.world.run(SETTLED)
-        for phone in (alice, bob, other):
+        for phone in self.world.phones:
             phone.incoming.clear()
         # The phones are built of the same parts, and live on.
         phones = {id(phone.stack) for phone in self.world.phones}

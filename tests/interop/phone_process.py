@@ -2,7 +2,8 @@
 The process that real phones live in, so that baresip's threads and asyncio stay out of the test's own process.
 
 One JSON object a line. In: ``{"id": 1, "on": "phones", "do": "phone", "with": ["alice", ...], "named": {...}}``; "on" is "phones" or
-the name of an object that an earlier answer gave. Out: ``{"id": 1, "value": ...}`` (a phone or a call is ``{"ref": "o3"}``) or
+the name of an object that an earlier answer gave. Out: ``{"id": 1, "value": ...}`` (a phone or a call is ``{"ref": "o3"}``, which can
+also be an argument) or
 ``{"id": 1, "error": "CallBusy", "status": 486, "text": ...}``, in whatever order the work ends. It ends with its standard input.
 """
 
@@ -25,11 +26,15 @@ class Desk:
     async def carry_out(self, order: dict[str, Any]) -> None:
         try:
             method = getattr(self.objects[order["on"]], order["do"])
-            value = await method(*order.get("with", ()), **order.get("named", {}))
+            value = await method(*map(self.meant, order.get("with", ())), **order.get("named", {}))
         except Exception as error:  # it is the test that must hear of it, not this process
             self.say(id=order["id"], error=type(error).__name__, status=getattr(error, "status", None), text=str(error))
         else:
             self.say(id=order["id"], value=self.named(value) if isinstance(value, (RealPhone, RealCall)) else value)
+
+    def meant(self, argument: Any) -> Any:
+        """An argument, which may be the name of an object."""
+        return self.objects[argument["ref"]] if isinstance(argument, dict) and "ref" in argument else argument
 
     def named(self, value: object) -> dict[str, str]:
         name = f"o{len(self.objects)}"

@@ -195,8 +195,12 @@ class Call:
         return not self.held()
 
     def transfer(self, uri: str) -> None:
-        """Blind transfer of the other side."""
+        """Blind transfer of the other side; `PhoneError` with the kind ``TransferFailed`` when nothing comes of it."""
         self._ask("transfer", uri)
+
+    def transfer_to(self, other: Call) -> None:
+        """Attended transfer, to the other side of ``other``, a call of the same phone; as `transfer`."""
+        self._ask("transfer_to", {"ref": other._name})
 
     def send_digits(self, digits: str) -> None:
         """Press keys."""

@@ -116,6 +116,17 @@ class MinutesTests(FlowTests):
         self.world.run(300.0)
         self.assertEqual(free.state, "talking")
 
+    def test_transferred_to_the_outside(self) -> None:
+        """Who transfers a call of the house to the outside pays for it from then on."""
+        one, other = self.world.phone("100"), self.world.phone("101")
+        call, answered = self.connected(one, other)
+        self.world.run(20.0)
+        answered.refer("95551")
+        self.world.run(20.0)
+        self.assertEqual((call.state, self.used()), ("talking", {"100": 0.0, "101": 0.3}))
+        self.world.run(15.0)
+        self.assertEqual(call.state, "over")
+
     def test_within_the_house(self) -> None:
         """Calls within the house, and calls that come in, take none; they go on when there are none left."""
         phone, other = self.world.phone("100"), self.world.phone("101")
