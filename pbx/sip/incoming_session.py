@@ -151,11 +151,11 @@ class IncomingSession(InviteSession):
                     return self._transaction.respond(504, refusal, now) + self._close(End.NO_PRACK)
         return super().wake(now)
 
-    def _deadlines(self) -> list[float]:
-        deadlines = super()._deadlines()
-        if self._reliable is not None and self._reliable.out is not None:
-            deadlines.append(self._reliable.resend_at)
-        return deadlines
+    def _next_deadline(self) -> float | None:
+        deadline, reliable = super()._next_deadline(), self._reliable
+        if reliable is not None and reliable.out is not None and (deadline is None or reliable.resend_at < deadline):
+            return reliable.resend_at
+        return deadline
 
     def _send_reliably(self, reliable: ReliableResponses, what: Provisional, now: float) -> list[Effect]:
         lines = build.lines(("Require", TAG), ("RSeq", str(reliable.next_rseq())))
