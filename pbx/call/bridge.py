@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from pbx.call.leg import reason_value
 from pbx.call.media_path import carry_answer, carry_offer, join, read
+from pbx.call.stepping import launch
 from pbx.interfaces import MediaUnavailable
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip import build
@@ -224,7 +225,7 @@ class Bridge:
         leg.reply(transaction, event.status if event.status not in _OURS_ALONE else 500)
 
     def _run(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
-        Deferred.fromCoroutine(coroutine).addErrback(self._broke)
+        launch(coroutine, self._broke)
 
     def _broke(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):

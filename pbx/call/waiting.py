@@ -10,17 +10,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 
 from pbx.call.early import EarlyChanges
 from pbx.call.leg import reason_value
 from pbx.call.media_path import carry_answer, carry_offer, join, read
+from pbx.call.stepping import launch
 from pbx.sip.session_events import Asked, Closed, OfferAnswered, Offered, OfferRefused
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from pbx.call.leg import Leg
@@ -179,7 +181,7 @@ class CallerWaits(Waiting):
                 self._changes.refused(leg, event.status)
 
     def _run(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
-        Deferred.fromCoroutine(coroutine).addErrback(self._broke)
+        launch(coroutine, self._broke)
 
     def _broke(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
