@@ -149,8 +149,10 @@ def text_line(event: LogEvent, words: str | None = None) -> str:
     call_id = event.get("call_id")
     bound = f"[{call_id}] " if call_id else ""
     level = event.get("log_level")
-    words = f"{_moment(event)} [{event.get('log_namespace', '-')}#{level.name if level else '-'}] {bound}{_words(event) if words is None else words}"
-    line = escaped(blanked(words)) + "\n"
+    if words is None:
+        words = _words(event)
+    head = f"{_moment(event)} [{event.get('log_namespace', '-')}#{level.name if level else '-'}] {bound}"
+    line = escaped(blanked(head + words)) + "\n"
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         line += "".join(f"    | {escaped(blanked(part))}\n" for part in _traceback(failure).splitlines())
