@@ -76,9 +76,14 @@ def is_debug() -> bool:
 class Log(Logger):
     """A ``Logger`` that drops what is below the level before anything is made of it, and costs half of one for the rest."""
 
+    call_id = ""
+    """The call that all its events are bound to; "": none."""
+
     def emit(self, level: Any, format: str | None = None, **fields: object) -> None:
         if _RANK[level] < _threshold.rank:
             return
+        if self.call_id:
+            fields.setdefault("call_id", self.call_id)
         # The event of twisted.logger, made without its look through all levels for this one.
         fields["log_logger"] = self
         fields["log_level"] = level
@@ -98,10 +103,6 @@ class CallLog(Log):
         self.source = None
         self.observer = globalLogPublisher if observer is None else observer
         self.call_id = call_id
-
-    def emit(self, level: Any, format: str | None = None, **fields: object) -> None:
-        fields.setdefault("call_id", self.call_id)
-        super().emit(level, format, **fields)
 
 
 def call_log(call_id: str, namespace: str = "pbx.call") -> CallLog:
@@ -138,31 +139,34 @@ def blanked(text: str) -> str:
     return _CREDENTIALS.sub(lambda match: (match["name"] or match["basic"] or match["inline"]) + "***", text)
 
 
-def text_line(event: LogEvent) -> str:
+def text_line(event: LogEvent, words: str | None = None) -> str:
     """
     An event as text, such as ``2026-01-31T08:00:00.000+00:00 [pbx.net#warn] words``.
 
     One line; the traceback of a failure follows on lines that all begin with a bar, so that none can pass for an event.
+    ``words``: those of the event, if they have been made already.
     """
     call_id = event.get("call_id")
     bound = f"[{call_id}] " if call_id else ""
     level = event.get("log_level")
-    words = f"{_moment(event)} [{event.get('log_namespace', '-')}#{level.name if level else '-'}] {bound}{_words(event)}"
-    line = escaped(blanked(words)) + "\n"
+    if words is None:
+        words = _words(event)
+    head = f"{_moment(event)} [{event.get('log_namespace', '-')}#{level.name if level else '-'}] {bound}"
+    line = escaped(blanked(head + words)) + "\n"
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         line += "".join(f"    | {escaped(blanked(part))}\n" for part in _traceback(failure).splitlines())
     return line
 
 
-def json_line(event: LogEvent) -> str:
-    """An event as one JSON object on one line."""
+def json_line(event: LogEvent, words: str | None = None) -> str:
+    """An event as one JSON object on one line; ``words`` as in `text_line`."""
     level = event.get("log_level")
     shown: dict[str, Any] = {
         "time": _moment(event),
         "level": level.name if level else None,
         "namespace": event.get("log_namespace"),
-        "text": escaped(blanked(_words(event))),
+        "text": escaped(blanked(_words(event) if words is None else words)),
     }
     for key, value in event.items():
         if not key.startswith("log_") and key not in shown and isinstance(value, str | int | float | bool | None):
@@ -230,16 +234,17 @@ class LineObserver:
     A full disk is a state and not a crash: `lost` counts the lines that could not be written.
     """
 
-    def __init__(self, out: _Out, line: Callable[[LogEvent], str]) -> None:
+    def __init__(self, out: _Out, line: Callable[[LogEvent, str], str]) -> None:
         self.out = out
         self.lost = 0
         self._line = line
-        self._waiting: list[str] = []
+        self._waiting: list[tuple[LogEvent, str]] = []
         self._later: Later | None = None
 
     def gather(self, later: Later | None) -> None:
         """
-        From now on let lines wait for company, up to `GATHER` seconds: a line by itself costs a system call.
+        From now on let events wait for company, up to `GATHER` seconds: a line by itself costs a system call, and lines
+        are made at half the price one after the other. Only the words are made at once, as what they are about may change.
 
         A warning, and what is worse, goes out at once, with all that waits. None: every line goes out at once again.
         """
@@ -250,7 +255,7 @@ class LineObserver:
         """Write what waits."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._write("".join(waiting), len(waiting))
+            self._write("".join([self._line(event, words) for event, words in waiting]), len(waiting))
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level")
@@ -258,13 +263,10 @@ class LineObserver:
             return
         if event.get("log_namespace") == "log_legacy" and not is_debug() and _PORTS.fullmatch(str(event.get("log_text", ""))):
             return
-        line = self._line(event)
+        self._waiting.append((event, _words(event)))
         if self._later is None or level is None or _RANK[level] >= _WARN:
             self.flush()
-            self._write(line, 1)
-            return
-        self._waiting.append(line)
-        if len(self._waiting) == 1:
+        elif len(self._waiting) == 1:
             self._later(GATHER, self.flush)
 
     def _write(self, text: str, lines: int) -> None:

@@ -102,6 +102,7 @@ class Extensions:
         self._secrets: dict[str, Ha1s] = {}
         self._trusted: dict[str, Caller] = {}
         self._callers: dict[str, Caller] = {}
+        self._static: dict[str, Target] = {}
         self._accepted: dict[str, tuple[str, ...]] = {}  # digest algorithms, where they are fewer than all
         for number, extension in settings.items():
             peer = Peer(
@@ -120,6 +121,8 @@ class Extensions:
             self._callers[number] = Caller(peer, number, extension.display)
             if extension.digest:
                 self._accepted[number] = extension.digest
+            if extension.contact:
+                self._static[number] = _static(extension.contact, peer)
             if extension.address:
                 self._trusted[extension.address] = self._callers[number]
             password = extension.password
@@ -166,15 +169,17 @@ class Extensions:
             return Pass()
         targets = await self._pbx.location.contacts(call.called)
         if extension.contact:
-            targets.append(self._static(call.called, extension.contact))
+            targets.append(self._static[call.called])
         return Ring(tuple(targets), extension.ring_timeout)
 
-    def _static(self, number: str, contact: str) -> Target:
-        uri = parse_uri(contact)
-        assert isinstance(uri, SipUri)
-        host, port = uri.address
-        transport = (uri.parameter("transport") or ("tls" if uri.scheme == "sips" else "udp")).upper()
-        return Target(contact, self._peers[number], address=(host, port or (5061 if transport == "TLS" else 5060), transport))
+
+def _static(contact: str, peer: Peer) -> Target:
+    """The device of ``peer`` that never registers: its contact is in the file."""
+    uri = parse_uri(contact)
+    assert isinstance(uri, SipUri)
+    host, port = uri.address
+    transport = (uri.parameter("transport") or ("tls" if uri.scheme == "sips" else "udp")).upper()
+    return Target(contact, peer, address=(host, port or (5061 if transport == "TLS" else 5060), transport))
 
 
 plugin = Plugin("extensions", None, Extensions, keyed=ExtensionSettings)

@@ -171,6 +171,17 @@ class GatherTests(LogCase):
         self.assertRegex(self.out.getvalue(), r"(?s)one.*two")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_words_of_the_moment(self) -> None:
+        """What a line tells of something is how it was when it happened, and not when the line was written."""
+        for line in (text_line, json_line):
+            writer, things = LineObserver(self.out, line), ["one"]
+            writer.gather(self.clock.callLater)
+            writer(self.event("there is {things}", things=things))
+            things.append("two")
+            self.clock.advance(GATHER)
+        self.assertEqual(self.out.getvalue().count("there is ['one']"), 2)
+        self.assertNotIn("two", self.out.getvalue())
+
     def test_warning_at_once(self) -> None:
         """A warning does not wait, and does not overtake either."""
         self.writer(self.event("one"))

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from pbx.call.leg import reason_value
 from pbx.call.media_path import answer_for, answer_known, carry_answer, carry_offer, join, news_for, read
 from pbx.call.proposing import AFTER_GLARE, MOST_TRIES
+from pbx.call.stepping import launch
 from pbx.call.taking import Taking
 from pbx.call.transfer import Transfer, asked
 from pbx.interfaces import MediaUnavailable
@@ -427,7 +428,7 @@ class Bridge:
         self.done.callback(transfer)
 
     def _run(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
-        Deferred.fromCoroutine(coroutine).addErrback(self.broke)
+        launch(coroutine, self.broke)
 
     def broke(self, failure: Failure) -> None:
         """Something of it has raised: the call is over."""

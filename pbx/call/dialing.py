@@ -16,6 +16,7 @@ from pbx.call.driving import NoWay
 from pbx.call.leg import Leg, reason_value
 from pbx.call.peer import Kind
 from pbx.call.redirection import Redirection, numbers_of
+from pbx.call.stepping import launch
 from pbx.call.verdict import Outcome, Refuse, Ring
 from pbx.interfaces import MediaUnavailable
 from pbx.sdp.answering import agree
@@ -433,7 +434,7 @@ class Attempt:
         return Rung(best.outcome, best.status, best.why, best.response)
 
     def _run(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
-        Deferred.fromCoroutine(coroutine).addErrback(self._broke)
+        launch(coroutine, self._broke)
 
     def _broke(self, failure: Failure) -> None:
         if isinstance(failure.value, CancelledError):

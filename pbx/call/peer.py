@@ -5,7 +5,7 @@ Peers and targets: who is at the far end of a leg, and what is rung.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pbx.sip.flow import Flow
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """What sort of peer."""
 
     EXTENSION = "extension"
@@ -104,7 +104,7 @@ class Peer:
     may_transfer: bool = True
 
     def __str__(self) -> str:
-        return f"{self.kind.value} {self.name}"
+        return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import types
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -28,6 +29,18 @@ async def within(coroutine: Coroutine[Any, Any, T], seconds: float, clock: IReac
         return done.value  # type: ignore[no-any-return]  # a coroutine's value is its T
     deferred: Deferred[T] = Deferred.fromCoroutine(_resumed(coroutine, waiting))
     return await deferred.addTimeout(seconds, clock)
+
+
+def launch(coroutine: Coroutine[Any, Any, None], broke: Callable[[Failure], object]) -> None:
+    """Let ``coroutine`` go on by itself; ``broke`` is told what it raises."""
+    try:
+        waiting = coroutine.send(None)
+    except StopIteration:
+        return
+    except Exception:
+        broke(Failure())  # type: ignore[no-untyped-call]  # Twisted's constructor has no annotations
+        return
+    Deferred.fromCoroutine(_resumed(coroutine, waiting)).addErrback(broke)
 
 
 @types.coroutine

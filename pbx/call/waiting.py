@@ -11,13 +11,14 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
 from pbx.call.early import EarlyChanges
 from pbx.call.leg import reason_value
 from pbx.call.media_path import answer_for, carry_answer, carry_offer, here_for, join, read, wish_of
 from pbx.call.proposing import Proposing
+from pbx.call.stepping import launch
 from pbx.sdp.offer_answer import OfferAnswerError
 from pbx.sip.session_events import Asked, Closed, OfferAnswered, Offered, OfferRefused
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
     from typing import Any
 
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from pbx.call.diversion import Diversion
@@ -254,7 +256,7 @@ class CallerWaits(Waiting):
                 self._changes.refused(leg, event.status)
 
     def _run(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
-        Deferred.fromCoroutine(coroutine).addErrback(self._broke)
+        launch(coroutine, self._broke)
 
     def _broke(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):

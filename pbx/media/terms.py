@@ -178,6 +178,12 @@ def _formats(media: Media) -> _Formats:
 
 
 @lru_cache(maxsize=4096)
+def all_usable(addresses: tuple[str, ...], family: int) -> frozenset[str]:
+    """Those of ``addresses`` that are `usable`."""
+    return frozenset([address for address in addresses if usable(address, family)])
+
+
+@lru_cache(maxsize=4096)
 def _usable(address: str, family: int) -> bool:
     try:
         parsed = ip_address(address)

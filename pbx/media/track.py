@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pbx.media.loop import LARGEST
-from pbx.media.terms import UNSPECIFIED, Terms, usable
+from pbx.media.terms import UNSPECIFIED, Terms, all_usable, usable
 from pbx.rtp.dtmf import DigitReceiver
 from pbx.rtp.latch import Judgement, Latch, Source
 from pbx.rtp.packet import CONTROL, EVENT, HEADER, REFUSED, is_dtls, is_rtp, kinds_of, payload_of
@@ -139,7 +139,8 @@ class Track:
             return None
         self._loop.readers[pair.rtp.fd] = pair.rtp
         pair.rtp.user = pair.rtcp.user = None
-        self.connect_to(None)
+        if self.out is not None:
+            self.connect_to(None)
         if self.feeder is not None:
             self.feeder.connect_to(None)
         self.sink = None
@@ -184,7 +185,10 @@ class Track:
 
     def credit(self) -> None:
         """Count what came here since last time as sent by the track where it went out: no count of its own per packet."""
-        arrived, octets = self.stream.packets - self.stream.unsent, self.stream.octets
+        stream = self.stream
+        if not stream.packets:
+            return
+        arrived, octets = stream.packets - stream.unsent, stream.octets
         if self._target is not None:
             self._target.sent_packets += arrived - self._credited
             self._target.sent_octets += octets - self._credited_octets
@@ -335,7 +339,7 @@ class Track:
 
     def _allowed(self, heard: Terms) -> frozenset[str]:
         end = self.end
-        return frozenset(address for address in (heard.address, end.signalling_address, *end.trusted) if usable(address, end.family))
+        return all_usable((heard.address, end.signalling_address, *end.trusted), end.family)
 
     def _send_to(self, packet: memoryview) -> None:
         pair = self.pair

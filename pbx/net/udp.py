@@ -57,7 +57,7 @@ class Receiver(Protocol):
 class UdpFlow(Flow):
     """A far address as seen from one UDP socket."""
 
-    __slots__ = ("_destination", "_via", "_write", "port", "proven")
+    __slots__ = ("_destination", "_via", "port", "proven")
 
     def __init__(self, port: UdpPort, destination: tuple[str, int] | tuple[str, int, int, int], sent_by: str) -> None:
         host, number = destination[0], destination[1]
@@ -65,7 +65,6 @@ class UdpFlow(Flow):
         self.port = port
         self.proven = False
         self._destination = destination
-        self._write = port.send
         self._via = f"SIP/2.0/UDP {sent_by};rport"
 
     @property
@@ -79,7 +78,11 @@ class UdpFlow(Flow):
 
     def write(self, data: bytes) -> None:
         """Send a datagram; what cannot be sent is lost, as on the way (RFC 3261 §17 sends it again)."""
-        self._write(data, self._destination)
+        port = self.port
+        try:
+            port.sendto(data, self._destination)
+        except OSError as error:
+            port.not_sent(error, data, self._destination)
 
 
 @implementer(IReadDescriptor)
@@ -106,7 +109,8 @@ class UdpPort:
         self._most_flows = most_flows
         self._flows: dict[tuple[str, int] | tuple[str, int, int, int], UdpFlow] = {}
         self._socket: socket.socket | None = None
-        self._sendto: Callable[[bytes, tuple[object, ...]], int]
+        self.sendto: Callable[[bytes, tuple[object, ...]], int]
+        """Of the socket; what it raises is for `not_sent`."""
         self.family = socket.AF_INET6 if ":" in interface else socket.AF_INET
         self.address: tuple[str, int] = self._wanted
         """What it is bound to."""
@@ -137,7 +141,7 @@ class UdpPort:
         _ask_for_room(sock)
         self._report_errors(sock)
         self._socket = sock
-        self._sendto = sock.sendto
+        self.sendto = sock.sendto
         self.address = sock.getsockname()[:2]
         self.name = f"{in_brackets(self.address[0])}:{self.address[1]}"
         self._reactor.addReader(self)
@@ -161,13 +165,6 @@ class UdpPort:
             host = self._addresses.toward(destination[0], self.address[0])
             flow = self._flows[destination] = UdpFlow(self, destination, f"{in_brackets(host)}:{self.address[1]}")
         return flow
-
-    def send(self, data: bytes, destination: tuple[object, ...]) -> None:
-        """Send a datagram. Never raises."""
-        try:
-            self._sendto(data, destination)
-        except OSError as error:
-            self._not_sent(error, data, destination)
 
     def sizes(self) -> dict[str, int]:
         """The lengths of the tables here, for the shell."""
@@ -257,7 +254,7 @@ class UdpPort:
         except Exception:
             _log.failure("an undelivered datagram broke the receiver")
 
-    def _not_sent(self, error: OSError, data: bytes, destination: tuple[object, ...]) -> None:
+    def not_sent(self, error: OSError, data: bytes, destination: tuple[object, ...]) -> None:
         """
         Try again if the error was another packet's.
 
@@ -270,7 +267,7 @@ class UdpPort:
         self._reactor.callLater(0, self._read_errors)
         if error.errno != errno.EMSGSIZE:
             try:
-                self._sendto(data, destination)
+                self.sendto(data, destination)
                 self.unsent -= 1
                 return
             except BlockingIOError:

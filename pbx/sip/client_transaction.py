@@ -12,7 +12,7 @@ timer or a stray response, dropped without a word.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pbx.sip.effects import Cause, Effect, Responded, Send
 from pbx.sip.transaction import Transaction
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pbx.sip.message import Response
     from pbx.sip.timing import Timing
 
-    _Rows = dict[tuple["State", "Input"], tuple["State", Callable[[Any, Response, float], list[Effect]]]]
+    # Only the actions of responses look at one, and these always come with one.
+    _Rows = dict[tuple["State", "Input"], tuple["State", Callable[[Any, Any, float], list[Effect]]]]
 
 
 class State(Enum):
@@ -129,8 +130,7 @@ class ClientTransaction(Transaction):
         if row is None:
             return []
         self.state, action = row
-        # Only rows of responses look at it, and these always come with one.
-        return action(self, cast("Response", response), now)
+        return action(self, response, now)
 
     def _deliver(self, response: Response, now: float) -> list[Effect]:
         return [Responded(self, response)]

@@ -48,7 +48,9 @@ class Dialog:
         flow: Flow,
         call_id: str,
         local: str,
+        local_tag: str,
         remote: str,
+        remote_tag: str,
         target: str,
         hops: list[NameAddr],
         local_cseq: int,
@@ -62,8 +64,8 @@ class Dialog:
         self.call_id = call_id
         self.local = _plain(local)
         self.remote = _plain(remote)
-        self.local_tag = tag_of(local)
-        self.remote_tag = tag_of(remote)
+        self.local_tag = local_tag
+        self.remote_tag = remote_tag
         self.local_cseq = local_cseq
         """Of the last request we sent; the next has one more (§12.2.1.1)."""
         self.remote_cseq = remote_cseq
@@ -84,7 +86,9 @@ class Dialog:
             flow,
             request.call_id,
             local=f"{to};tag={local_tag}",
+            local_tag=local_tag,
             remote=request.first("from") or "",
+            remote_tag=request.from_tag,
             target=str(contact.uri) if contact is not None else str(request.from_.uri),
             hops=request.record_routes,
             local_cseq=0,
@@ -100,7 +104,9 @@ class Dialog:
             flow,
             invite.call_id,
             local=invite.from_,
+            local_tag=tag_of(invite.from_),
             remote=response.first("to") or invite.to,
+            remote_tag=response.to_tag,
             target=str(contact.uri) if contact is not None else invite.target,
             hops=response.record_routes[::-1],
             local_cseq=invite.cseq,

@@ -8,7 +8,7 @@ A machine never calls anybody. It returns a list of these, and whoever drives it
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 if TYPE_CHECKING:
     from pbx.sip.flow import Flow
@@ -37,6 +37,7 @@ class Machine(Protocol):
     def wake(self, now: float) -> list[Effect]: ...
 
 
+@final
 class Send:
     """Write ``data`` to ``flow``."""
 
@@ -50,6 +51,7 @@ class Send:
         return f"Send({self.flow!r}, {self.data[:40]!r}...)"
 
 
+@final
 class Arm:
     """``machine.deadline`` has changed: see that it is woken."""
 
@@ -59,6 +61,7 @@ class Arm:
         self.machine = machine
 
 
+@final
 class Arrived:
     """A request that belongs to no transaction: the user of the layer decides what becomes of it (also the ACK to a 2xx)."""
 
@@ -69,6 +72,7 @@ class Arrived:
         self.flow = flow
 
 
+@final
 class Responded:
     """A response for ``transaction.user``."""
 
@@ -79,6 +83,7 @@ class Responded:
         self.response = response
 
 
+@final
 class Cancelled:
     """A CANCEL has come for this INVITE server transaction, and has been answered (RFC 3261 §9.2)."""
 
@@ -89,6 +94,7 @@ class Cancelled:
         self.request = request
 
 
+@final
 class Ended:
     """The transaction is over and forgotten; told to ``transaction.user``."""
 
@@ -99,6 +105,7 @@ class Ended:
         self.cause = cause
 
 
+@final
 class Notify:
     """An event for the user of a machine above transactions (a session, a registration)."""
 

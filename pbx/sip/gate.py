@@ -171,8 +171,9 @@ def _check_common(message: Message, caps: Caps) -> None:
     plain = message.plain_via = _plain_via(headers["via"][0])
     if plain is None or plain[4] == COOKIE:
         _check_via(message, caps)
-    if grammar.CALL_ID.fullmatch(headers["call-id"][0]) is None:
-        raise ParseError("Call-ID", "expected no blanks and no controls", headers["call-id"][0])
+    message.call_id = headers["call-id"][0]
+    if grammar.CALL_ID.fullmatch(message.call_id) is None:
+        raise ParseError("Call-ID", "expected no blanks and no controls", message.call_id)
     message.cseq = parse_cseq(headers["cseq"][0])
     found = _plain_address(headers["from"][0])
     message.from_tag = message.from_.tag if found is None else found[1] or ""

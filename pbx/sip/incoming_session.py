@@ -176,13 +176,13 @@ class IncomingSession(InviteSession):
         waits = self._reliable is not None and self._reliable.out is not None
         return self._latest is not None and self.state is State.EARLY and not waits
 
-    def _deadlines(self) -> list[float]:
-        deadlines = super()._deadlines()
-        if self._says_again:
-            deadlines.append(self._repeat_at)
-        if self._reliable is not None and self._reliable.out is not None:
-            deadlines.append(self._reliable.resend_at)
-        return deadlines
+    def _next_deadline(self) -> float | None:
+        deadline, reliable = super()._next_deadline(), self._reliable
+        if self._says_again and (deadline is None or self._repeat_at < deadline):
+            deadline = self._repeat_at
+        if reliable is not None and reliable.out is not None and (deadline is None or reliable.resend_at < deadline):
+            return reliable.resend_at
+        return deadline
 
     def _send_reliably(self, reliable: ReliableResponses, what: Provisional, now: float) -> list[Effect]:
         lines = build.lines(("Require", TAG), ("RSeq", str(reliable.next_rseq())))

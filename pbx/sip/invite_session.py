@@ -313,6 +313,7 @@ class InviteSession:
                 return again[1]
         if transaction is not self._offer_out:
             if transaction.request.method == "BYE" and status >= 200:
+                transaction.user = None  # nothing that its end could tell us
                 return self._forget()
             return self._again(transaction, response)
         if status < 200:
@@ -427,17 +428,17 @@ class InviteSession:
 
     def _rearm(self) -> list[Effect]:
         """See that we are woken for whatever comes next."""
-        self.deadline = min(self._deadlines(), default=None)
-        if self.deadline is None:
+        deadline = self.deadline = self._next_deadline()
+        if deadline is None:
             return [] if self.armed is None else [Arm(self)]
-        return [Arm(self)] if self.armed is None or self.deadline < self.armed else []
+        return [Arm(self)] if self.armed is None or deadline < self.armed else []
 
-    def _deadlines(self) -> list[float]:
-        """What there is to wake for."""
-        deadlines = [] if self._answer is None else [self._resend_at]
-        if self.timer.deadline is not None and self.state is not State.TERMINATED:
-            deadlines.append(self.timer.deadline)
-        return deadlines
+    def _next_deadline(self) -> float | None:
+        """When there is something to wake for."""
+        deadline = None if self.state is State.TERMINATED else self.timer.deadline
+        if self._answer is not None and (deadline is None or self._resend_at < deadline):
+            return self._resend_at
+        return deadline
 
     def _await_ack(self, data: bytes, cseq: int, now: float) -> None:
         self._answer, self._answer_cseq = data, cseq

@@ -70,28 +70,6 @@ class Message:
     `pbx.sip.gate` has let through.
     """
 
-    __slots__ = (
-        "body",
-        "contacts",
-        "cseq",
-        "echo",
-        "flaw",
-        "from_",
-        "from_tag",
-        "header_count",
-        "headers",
-        "line_length",
-        "plain_via",
-        "record_routes",
-        "sdp",
-        "size",
-        "to",
-        "to_tag",
-        "via",
-        "via_read",
-        "vias",
-    )
-
     headers: dict[str, list[str]]
     """Lower-case long names to values, unfolded and stripped, in order."""
     body: bytes
@@ -112,6 +90,8 @@ class Message:
     plain_via: re.Match[str] | None
     """How the first Via line matches `pbx.sip.grammar.PLAIN_VIA`; None if it does not."""
 
+    call_id: str
+    """The Call-ID, compared octet for octet (RFC 3261 §20.8)."""
     cseq: CSeq
     """The CSeq (RFC 3261 §20.16)."""
     from_: NameAddr
@@ -132,18 +112,6 @@ class Message:
     """The Record-Routes, in order (RFC 3261 §20.30)."""
     sdp: str | None
     """The session description in the body, also as a part of a multipart one; None if there is none."""
-
-    if not TYPE_CHECKING:  # pragma: no branch; it would make every misspelt attribute right
-
-        def __getattr__(self, name: str) -> Any:
-            # Called only for a slot that is still empty: what was parsed is then
-            # found there, and costs no more than any other attribute.
-            parse = _LAZY.get(name)
-            if parse is None:
-                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-            value = parse(self)
-            setattr(self, name, value)
-            return value
 
     def forget(self, *names: str) -> None:
         """Have typed values parsed anew at the next access, after a change to `headers`."""
@@ -169,7 +137,13 @@ class Message:
         if values is None:
             return False
         token = token.lower()
-        return any(token in line.lower() and any(part.lower() == token for part in split_list(line)) for line in values)
+        for line in values:
+            text = line.lower()
+            if token in text:
+                bare = text.replace(" ", "").replace("\t", "")
+                if f",{token}," in f",{bare},":
+                    return True
+        return False
 
     def one(self, name: str, called: str) -> str:
         """
@@ -182,11 +156,6 @@ class Message:
         if values is None:
             raise ParseError(called, "expected this header", "")
         return values[0]
-
-    @property
-    def call_id(self) -> str:
-        """The Call-ID, compared octet for octet (RFC 3261 §20.8)."""
-        return self.one("call-id", "Call-ID")
 
     @property
     def contact(self) -> NameAddr | None:
@@ -218,7 +187,25 @@ def _all_vias(message: Message) -> list[Via]:
     return [parse_via(text) for text in message.all("via")]
 
 
+class _Parsed:
+    """A typed value that is made when it is first asked for, and stands in the message's own dictionary from then on, before this."""
+
+    __slots__ = ("_name", "_parse")
+
+    def __init__(self, name: str, parse: Callable[[Any], Any]) -> None:
+        self._name = name
+        self._parse = parse
+
+    def __get__(self, message: Any, owner: object = None) -> Any:
+        if message is None:
+            return self
+        value = self._parse(message)
+        setattr(message, self._name, value)
+        return value
+
+
 _LAZY: Final[dict[str, Callable[[Any], Any]]] = {
+    "call_id": lambda message: message.one("call-id", "Call-ID"),
     "cseq": lambda message: parse_cseq(message.one("cseq", "CSeq")),
     "from_": lambda message: parse_name_addr(message.one("from", "From"), "From"),
     "from_tag": lambda message: tag_of(message.one("from", "From")),
@@ -232,12 +219,12 @@ _LAZY: Final[dict[str, Callable[[Any], Any]]] = {
     "sdp": lambda message: sdp_of(message.first("content-type") or "", message.body) if message.body else None,
     "uri": lambda request: parse_uri(request.target),
 }
+for _name, _parse in _LAZY.items():
+    setattr(Message, _name, _Parsed(_name, _parse))
 
 
 class Request(Message):
     """A request."""
-
-    __slots__ = ("back", "method", "target", "uri", "version")
 
     uri: Uri
     """The Request-URI."""
@@ -285,7 +272,7 @@ class Request(Message):
             else:
                 return
             self.echo = None
-            del self.plain_via
+            self.forget("plain_via")
             if self.via_read:
                 self.forget("via", "vias")
             return
@@ -314,8 +301,6 @@ class Request(Message):
 
 class Response(Message):
     """A response."""
-
-    __slots__ = ("reason", "status", "version")
 
     def __init__(self, status: int, reason: str, headers: dict[str, list[str]], body: bytes, version: str = "SIP/2.0") -> None:
         self.status = status

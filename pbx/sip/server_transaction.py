@@ -276,9 +276,18 @@ class NonInviteServerTransaction(ServerTransaction):
     _first = State.TRYING
 
     def respond(self, status: int, data: bytes, now: float) -> list[Effect]:
-        """Send a response; one that RFC 4320 §4 forbids is not sent, and changes nothing."""
+        """
+        Send a response; one that RFC 4320 §4 forbids is not sent, and changes nothing.
+
+        With a final response the user is let go as well: what is left is to repeat it.
+        """
+        if status == 408:
+            return []
         if status >= 200:
-            return [] if status == 408 else self._step(Input.SUCCESS, data, now)
+            self.user = None
+            effects = self._step(Input.SUCCESS, data, now)
+            self.request = _ANSWERED
+            return effects
         if status != 100 or not (self.back.reliable or now >= self.began_at + self._timing.late):
             return []
         return self._step(Input.PROVISIONAL, data, now)

@@ -287,7 +287,8 @@ class Transactions:
     def _tag_for(self, request: Request) -> str:
         """A To tag that a repetition of the request gets too (RFC 3261 §8.2.7)."""
         try:
-            what = b"\0".join(request.key) + request.call_id.encode("utf-8", "surrogateescape")
+            key = self._latest_key[:2] if request is self._latest else request.key  # the second needs a parse
+            what = b"\0".join(key) + request.call_id.encode("utf-8", "surrogateescape")
         except ParseError:
             what = b""
         return f"{self._stateless_tag}{crc32(what):08x}"

@@ -163,7 +163,8 @@ def _parse(text: str) -> Uri:
     return OtherUri(name, rest[0])
 
 
-_parse_cached = lru_cache(maxsize=512)(_parse)
+# Room for the URIs of a thousand phones, of which each writes two or three; that many of the longest are two megabytes.
+_parse_cached = lru_cache(maxsize=4096)(_parse)
 
 
 def _parse_sip(text: str, scheme: str, start: int) -> SipUri:

@@ -248,7 +248,7 @@ class UdpTests(SynchronousTestCase):
         def full(data: bytes, destination: Any) -> int:
             raise BlockingIOError(errno.EAGAIN, "full")
 
-        self.port._sendto = full
+        self.port.sendto = full
         self.port.flow(self.phone.getsockname()).write(MESSAGE)
         self.assertEqual((self.port.unsent, self.reactor.later), (1, []))
 

@@ -206,6 +206,14 @@ class NonInviteTests(SynchronousTestCase):
         self.assertEqual(self.bench.told, [(33.0, "OPTIONS done")])
         self.assertEqual(self.bench.waiting(), 0)
 
+    def test_nothing_is_kept_but_the_response(self) -> None:
+        """For the 64*T1 of timer J neither the request nor whoever has answered it is held in memory."""
+        request = self.transaction.request
+        self.bench.respond(self.transaction, 200)
+        self.assertIsNone(self.transaction.user)
+        self.assertIsNot(self.transaction.request, request)
+        self.assertEqual(self.transaction.state, State.COMPLETED)
+
     def test_second_final(self) -> None:
         """Any other final response is discarded in Completed (§17.2.2)."""
         self.bench.respond(self.transaction, 200)
