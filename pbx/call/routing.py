@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, TimeoutError
 
-from pbx.call.stepping import within
+from pbx.call.stepping import rest_within
 from pbx.call.verdict import Answer, Divert, Pass, PickUp, Refuse, Ring, Step
 
 if TYPE_CHECKING:
@@ -79,7 +79,17 @@ class Routing:
     ) -> Verdict | None:
         for name, ask in asked:
             began = perf_counter()
-            verdict = await self._one(call, name, ask(call))
+            answer = ask(call)
+            try:
+                waiting = answer.send(None)
+            except StopIteration as done:  # as nearly all do: it has decided at once
+                verdict: Verdict = done.value
+            except Exception as error:
+                verdict = self._failed(call, name, error)
+            else:
+                verdict = await self._waited(call, name, answer, waiting)
+            if verdict.__class__ is not Pass:
+                verdict = _sound(call, name, verdict)
             took = (perf_counter() - began) * 1000
             call.trace.add(Step(name, question, call.called, verdict, took, call.outcome if question == "overflow" else None))
             if not isinstance(verdict, Pass):
@@ -87,24 +97,37 @@ class Routing:
             _narrow(call, verdict)
         return None
 
-    async def _one(self, call: Call, name: str, answer: Coroutine[Any, Any, Verdict]) -> Verdict:
+    async def _waited(self, call: Call, name: str, answer: Coroutine[Any, Any, Verdict], waiting: Any) -> Verdict:
         try:
-            verdict = await within(answer, self._patience, self._clock)
-        except CancelledError:  # an Exception in Twisted: the last clause would eat it
+            return await rest_within(answer, waiting, self._patience, self._clock)
+        except Exception as error:
+            return self._failed(call, name, error)
+
+    def _failed(self, call: Call, name: str, error: Exception) -> Verdict:
+        """
+        What a router comes to that raises; to be called where that is being handled.
+
+        Raises:
+            CancelledError: The caller hung up: an Exception in Twisted, which means that only if the call was cancelled.
+        """
+        if isinstance(error, CancelledError):
             if call.cancelled:
-                raise
+                raise error
             return _broken(call, name, "it cancelled its own work")
-        except TimeoutError:
+        if isinstance(error, TimeoutError):
             call.log.error("{router} did not decide in {s} s", router=name, s=self._patience)
             return Refuse(504, f"{name} took too long")
-        except Exception as error:
-            call.log.failure("{router} broke", router=name)
-            return Refuse(500, f"{name} broke: {type(error).__name__}")
-        if not isinstance(verdict, _VERDICTS):
-            return _broken(call, name, f"its verdict was {verdict!r}")
-        if isinstance(verdict, Refuse) and not 400 <= verdict.status <= 699:
-            return _broken(call, name, f"it refused with {verdict.status}, which is no refusal")
-        return verdict
+        call.log.failure("{router} broke", router=name)
+        return Refuse(500, f"{name} broke: {type(error).__name__}")
+
+
+def _sound(call: Call, name: str, verdict: Any) -> Verdict:
+    """``verdict``, if it is one."""
+    if not isinstance(verdict, _VERDICTS):
+        return _broken(call, name, f"its verdict was {verdict!r}")
+    if isinstance(verdict, Refuse) and not 400 <= verdict.status <= 699:
+        return _broken(call, name, f"it refused with {verdict.status}, which is no refusal")
+    return verdict
 
 
 def _broken(call: Call, name: str, how: str) -> Refuse:

@@ -16,19 +16,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def within(coroutine: Coroutine[Any, Any, T], seconds: float, clock: IReactorTime) -> T:
+def rest_within(coroutine: Coroutine[Any, Any, T], waiting: Any, seconds: float, clock: IReactorTime) -> Deferred[T]:
     """
-    Await ``coroutine``, but if it really waits, for ``seconds`` at most.
+    What comes of ``coroutine``, which has been stepped once and waits for ``waiting``.
 
-    Raises:
-        twisted.internet.defer.TimeoutError: It took longer; it has been cancelled.
+    After ``seconds`` it is cancelled, and the Deferred fails with `twisted.internet.defer.TimeoutError`.
     """
-    try:
-        waiting = coroutine.send(None)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]  # a coroutine's value is its T
-    deferred: Deferred[T] = Deferred.fromCoroutine(_resumed(coroutine, waiting))
-    return await deferred.addTimeout(seconds, clock)
+    rest: Deferred[T] = Deferred.fromCoroutine(_resumed(coroutine, waiting))
+    return rest.addTimeout(seconds, clock)
 
 
 def launch(coroutine: Coroutine[Any, Any, None], broke: Callable[[Failure], object]) -> None:

@@ -132,12 +132,14 @@ class PickUp:
     whose: str
 
 
+_SILENT = Pass()
+
 Verdict = Pass | Ring | Divert | Answer | Refuse | PickUp
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
-    """One entry of a call's trace."""
+    """One entry of a call's trace; never changed once it is there."""
 
     router: str
     """Who was asked: the plugin's name; or who has decided."""
@@ -165,9 +167,16 @@ class Trace:
         self.steps.append(step)
 
     def json(self) -> list[dict[str, Any]]:
-        """The trace as it stands in the call's record."""
-        return [
-            {
+        """The trace as it stands in the call's record: those who pass without a word, one after the other, share an entry."""
+        entries: list[dict[str, Any]] = []
+        silent: dict[str, Any] | None = None  # the entry of those
+        for step in self.steps:
+            says_nothing = step.verdict == _SILENT
+            if says_nothing and silent is not None and (silent["question"], silent["called"]) == (step.question, step.called):
+                silent["router"] += f", {step.router}"
+                silent["ms"] = round(silent["ms"] + step.milliseconds, 3)
+                continue
+            entry = {
                 "router": step.router,
                 "question": step.question,
                 "called": step.called,
@@ -175,8 +184,9 @@ class Trace:
                 "why": in_words(step.verdict),
                 "ms": round(step.milliseconds, 3),
             }
-            for step in self.steps
-        ]
+            silent = entry if says_nothing else None
+            entries.append(entry)
+        return entries
 
 
 def in_words(verdict: Verdict) -> str:

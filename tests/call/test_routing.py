@@ -272,8 +272,23 @@ class RoutingTests(FlowTests):
         call = alice.dial("101")
         self.world.run(0.5)
         self.assertEqual((call.statuses, self.last_record().outcome), ([181, 480], "unreachable"))
-        asked = [step["verdict"] for step in self.last_record().trace if (step["question"], step["router"]) == ("overflow", plugin.name)]
+        trace = self.last_record().trace
+        asked = [step["verdict"] for step in trace if step["question"] == "overflow" and plugin.name in step["router"].split(", ")]
         self.assertEqual(asked, ["divert", "pass"])
+
+    def test_silent_ones_share_an_entry(self) -> None:
+        """In the record those who pass without a word share an entry; who says why, or narrows, has one of its own."""
+        self.statuses(
+            router("a1", lambda call, pbx: Pass()),
+            router("a2", lambda call, pbx: Pass()),
+            router("a3", lambda call, pbx: Pass(why="closed")),
+            router("a4", lambda call, pbx: Pass()),
+            router("a5", lambda call, pbx: Refuse(403, "no")),
+        )
+        told = [(step["router"], step["why"]) for step in self.last_record().trace]
+        self.assertEqual(
+            told, [("limits, blocklist, a1, a2", "pass"), ("a3", "pass (closed)"), ("a4", "pass"), ("a5", "refuse with 403: no")]
+        )
 
     def test_observer_breaks(self) -> None:
         """An observer that raises hurts nobody."""
