@@ -66,7 +66,7 @@ class SqliteStore:
         self._waiting: deque[_Asked] = deque()
         self._under_way = 0
         self._busy = False
-        self._patient = False  # whether the next batch waits for as long as records may
+        self._waits = 0.0  # seconds that the batch to come waits for company
         self._closed = False
         self._untrimmed = 0
         self._idle: list[Deferred[None]] = []
@@ -87,7 +87,7 @@ class SqliteStore:
         done.addCallback(lambda _: self._shut())
         if not self._busy:
             self._tell_idle()
-        elif self._patient:
+        elif self._waits:
             self._hurry(0.0)
         return done
 
@@ -179,8 +179,9 @@ class SqliteStore:
         return done
 
     def _ask(self, sql: str, arguments: tuple[Any, ...], shape: Callable[[list[Any]], T]) -> Deferred[T]:
+        # Reads are few, and the start waits for three of them one after the other: for them there is no waiting for company.
         rows: Deferred[list[Any]] = Deferred()
-        self._queue((sql, arguments, True), rows, BATCH_DELAY)
+        self._queue((sql, arguments, True), rows, 0.0)
         return rows.addCallback(shape)
 
     def _queue(self, statement: Statement, done: Deferred[Any], delay: float) -> None:
@@ -194,15 +195,15 @@ class SqliteStore:
         if not self._busy:
             self._busy = True
             self._begin(delay)
-        elif self._patient and delay < RECORD_DELAY:
+        elif delay < self._waits:
             self._hurry(delay)
 
     def _begin(self, delay: float) -> None:
-        self._patient = delay == RECORD_DELAY
+        self._waits = delay
         self._worker.do(self._carry_out, self._ended, delay)
 
     def _hurry(self, delay: float) -> None:
-        self._patient = False
+        self._waits = delay
         self._worker.hurry(delay)
 
     def _carry_out(self) -> tuple[list[_Asked], list[Any] | Exception]:
