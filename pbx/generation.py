@@ -124,9 +124,9 @@ class Generation:
         """The groups in which an exchange asks them; ``observers``: further ones, which are no plugins."""
         return Services(
             identifiers=self._providing(ICallerIdentifier),
-            routers=self._providing(ICallRouter),
-            overflows=self._providing(IOverflow),
-            observers=[*self._providing(ICallObserver), *observers],
+            routers=self._of_calls(ICallRouter),
+            overflows=self._of_calls(IOverflow),
+            observers=[*self._of_calls(ICallObserver), *observers],
             policies=self._providing(IRegistrationPolicy),
         )
 
@@ -171,6 +171,10 @@ class Generation:
         exchange.dial_plan.use(self.carriers)
         exchange.diverting = next((handle.diverting for handle in self.handles.values() if handle.diverting is not None), Diverting())
         exchange.use(self.services(service.observers))
+
+    def _of_calls(self, interface: Any) -> list[tuple[str, Any]]:
+        """Those that have something to do with calls, by their settings."""
+        return [(name, instance) for name, instance in self._providing(interface) if not getattr(instance, "is_idle", False)]
 
     def _providing(self, interface: Any) -> list[tuple[str, Any]]:
         return [(name, instance) for name, instance in self.instances.items() if interface.providedBy(instance)]

@@ -48,6 +48,9 @@ class ICallRouter(Interface):
 
     Routers are asked in the order of ``[routing] order``, and the first that does
     not answer `Pass` decides. A failed attempt is not asked about here: see `IOverflow`.
+
+    A plugin that its settings leave nothing to say of calls may have ``is_idle = True`` once it is made: it is then
+    not asked, and told nothing as an `ICallObserver`.
     """
 
     async def route(call: Call) -> Verdict:

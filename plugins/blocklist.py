@@ -116,11 +116,11 @@ class Blocklist:
             of_called = rules.setdefault("" if called == EVERYTHING else called, {})
             of_called["" if caller == EVERYTHING else caller] = Rule(number, caller, called, rate)
         self._rules = Prefixes({called: Prefixes(of_called) for called, of_called in rules.items()})
-        self._is_empty = not rules
+        self.is_idle = not rules
 
     async def route(self, call: Call) -> Verdict:
         """Refuse what a rule blocks; all else is passed."""
-        rule = None if self._is_empty else self.rule(call)
+        rule = self.rule(call)
         if rule is None:
             return Pass()
         if _blocks(rule, call):

@@ -105,8 +105,14 @@ class Forwards:
 
     def __init__(self, file: Mapping[str, str]) -> None:
         self._file = file
-        self.set: dict[str, Any] = {}
+        self.take({})
+
+    def take(self, changes: dict[str, Any]) -> None:
+        """Put into force what has been set from phones."""
+        self.set = changes
         """By kind, "" for one that has been ended; and whether it must not be disturbed."""
+        self.any = self.do_not_disturb or any(self.to(kind) for kind in self._file)
+        """Whether there is anything to be said of them."""
 
     def to(self, kind: str) -> str:
         """Where calls go; "" for nowhere."""
@@ -116,11 +122,6 @@ class Forwards:
     @property
     def do_not_disturb(self) -> bool:
         return bool(self.set.get(_DO_NOT_DISTURB))
-
-    @property
-    def any(self) -> bool:
-        """Whether there is anything to be said of them."""
-        return self.do_not_disturb or any(self.to(kind) for kind in self._file)
 
 
 @implementer(IApplication)
@@ -165,7 +166,7 @@ class Forwarding(Service):
     def _take(self, rows: list[tuple[str, str]]) -> None:
         for number, text in rows:
             if number in self._forwards:
-                self._forwards[number].set = json.loads(text)
+                self._forwards[number].take(json.loads(text))
         self._loaded()
 
     def _not_read(self, failure: Any) -> None:
@@ -197,7 +198,7 @@ class Forwarding(Service):
         except StoreError as error:
             self._pbx.log.error("the forward of {number} is not on disk: {why}", number=number, why=str(error))
             return False
-        forwards.set = changed
+        forwards.take(changed)
         self._pbx.log.info("{number}: {kind} is now {value}", number=number, kind=kind, value=value or "off")
         return True
 

@@ -102,6 +102,7 @@ class Groups:
             raise ValueError(f"{', '.join(taken)}: an extension has this number too, and a number is either; give the group another one")
         self._settings = settings
         self._pbx = pbx
+        self.is_idle = not settings
         self._words = _CHINESE if pbx.language == "zh" else _ENGLISH
         self._began_with: dict[str, str] = {}  # of groups that rotate: the member that was rung first the last time
         # A group has rights of its own: who diverts to its overflow is the group.

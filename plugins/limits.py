@@ -24,6 +24,7 @@ class Limits:
     def __init__(self, settings: LimitsSettings, pbx: IPbx) -> None:
         self._settings = settings
         self._pbx = pbx
+        self.is_idle = not (settings.max_calls or settings.max_call_duration)
 
     def may_register(self, aor: str, contact: str, is_new: bool) -> Refuse | None:
         """A new device beyond the limit is refused; a refresh always passes."""

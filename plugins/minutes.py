@@ -82,6 +82,7 @@ class Minutes(Service):
         self._pbx = pbx
         limits = {number: extension.of("minutes").minutes_a_day for number, extension in pbx.extensions().items()}
         self._limits = {number: 60.0 * (settings.a_day if own is None else own) for number, own in limits.items()}
+        self.is_idle = not any(self._limits.values())
         self._accounts: dict[str, Account] = {}
         self._payers: dict[str, str] = {}  # by call: whoever pays at its answer does to its end, whatever is done with it meanwhile
 

@@ -301,6 +301,7 @@ class Trunks(Service):
 
     def __init__(self, settings: dict[str, TrunkSettings], pbx: IPbx) -> None:
         self._pbx = pbx
+        self.is_idle = not settings
         self._trunks = {name: Trunk(name, one, pbx, self._find_places) for name, one in settings.items()}
         self._places = Places(self._trunks.values())
         pbx.carry([trunk.carrier() for trunk in self._trunks.values()])

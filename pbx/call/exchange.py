@@ -160,6 +160,10 @@ class Exchange:
     def use(self, services: Services) -> None:
         """Take these services from now on; calls that are under way keep what they have asked for."""
         self.services = services
+        self._observers = {
+            event: [(name, getattr(observer, event)) for name, observer in services.observers]
+            for event in ("call_begun", "call_answered", "call_diverted", "call_ended")
+        }
         rules = self.rules
         self._rewrite_caller = Rewriting(rules.rewrite_caller)
         self.routing = Routing(
@@ -313,9 +317,9 @@ class Exchange:
 
     def tell(self, event: str, call: Call, *arguments: Any) -> None:
         """Tell the observers. What one of them raises is logged and hurts nobody."""
-        for name, observer in self.services.observers:
+        for name, told in self._observers[event]:
             try:
-                getattr(observer, event)(call, *arguments)
+                told(call, *arguments)
             except Exception:
                 self.log.failure("{name} broke in {event}", name=name, event=event)
 

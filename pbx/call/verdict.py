@@ -171,7 +171,7 @@ class Trace:
         entries: list[dict[str, Any]] = []
         silent: dict[str, Any] | None = None  # the entry of those
         for step in self.steps:
-            says_nothing = step.verdict == _SILENT
+            says_nothing = step.verdict.__class__ is Pass and step.verdict == _SILENT
             if says_nothing and silent is not None and (silent["question"], silent["called"]) == (step.question, step.called):
                 silent["router"] += f", {step.router}"
                 silent["ms"] = round(silent["ms"] + step.milliseconds, 3)

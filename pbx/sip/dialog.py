@@ -124,7 +124,7 @@ class Dialog:
             # A strict router (RFC 2543): it is addressed in the Request-URI, and the target goes last.
             self._request_uri = str(self._hops[0].uri)
             hops = [*hops[1:], f"<{target}>"]
-        self.routes = build.lines(*(("Route", hop) for hop in hops))
+        self.routes = build.lines(*(("Route", hop) for hop in hops)) if hops else ""
         if self._came_by is not None:
             self.flow = self._came_by.named(self._hops[0].uri if self._hops else parse_uri(target))
 

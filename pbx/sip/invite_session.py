@@ -12,6 +12,7 @@ without the call.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pbx.sip import build
@@ -63,6 +64,11 @@ INVITING = {
 }
 """The same in an INVITE that begins a session: by ``rel100`` of the peer, and whether there is an offer in it."""
 CHALLENGES = (401, 407)
+
+
+@lru_cache(maxsize=4096)
+def _contact_line(contact: str) -> str:
+    return build.lines(("Contact", contact))
 
 
 class State(Enum):
@@ -142,7 +148,7 @@ class InviteSession:
         self._stack = stack
         self.user = user
         """Has ``notified(event)``; None once nobody cares any more."""
-        self.contact = build.lines(("Contact", contact))
+        self.contact = _contact_line(contact)
         """Our Contact, as a header line."""
         self.state = State.EARLY
         self.deadline: float | None = None

@@ -45,6 +45,7 @@ class Lines(Service):
         for name, first, prefix in rivals(settings, pbx.outside_prefix):
             raise ValueError(f'[lines.{name}] has the prefix "{prefix}" of line {first}, and nothing tells them apart; {REMEDY}')
         self._pbx = pbx
+        self.is_idle = not settings
         self._lines = {name: Line(name, one, pbx, self._find_addresses) for name, one in settings.items()}
         self._by_token = {line.token: line for line in self._lines.values() if line.settings.register}
         self._at: dict[str, list[Line]] = {}
