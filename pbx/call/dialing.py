@@ -168,7 +168,7 @@ class Attempt:
         Let ``picker`` answer in the place of those who ring: its leg is this call's from now on.
 
         Returns:
-            None, or why not: then nothing has happened.
+            Why not, and then nothing has happened; else None.
         """
         if self._winner is not None or not self._ringing:
             return Refuse(480, "nobody is rung any more")

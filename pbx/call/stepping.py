@@ -20,7 +20,7 @@ def rest_within(coroutine: Coroutine[Any, Any, T], waiting: Any, seconds: float,
     """
     What comes of ``coroutine``, which has been stepped once and waits for ``waiting``.
 
-    After ``seconds`` it is cancelled, and the Deferred fails with `twisted.internet.defer.TimeoutError`.
+    After ``seconds`` it is cancelled, and the Deferred fails with Twisted's ``TimeoutError``.
     """
     rest: Deferred[T] = Deferred.fromCoroutine(_resumed(coroutine, waiting))
     return rest.addTimeout(seconds, clock)

@@ -32,10 +32,16 @@ LARGEST = 2048
 """Octets of the buffer. A datagram that fills it may have been cut off, and is dropped."""
 
 BURST = 64
-"""Packets between two looks at the rest of the reactor: under a millisecond of work."""
+"""Packets of one look at the sockets: under a millisecond of work."""
 
-ROUNDS = 4
-"""Looks at the sockets in one call of the reactor. What came in meanwhile is taken along: a look is cheaper than a turn of the reactor."""
+DENSE = 0.0005
+"""Seconds. Packets that come closer than this are dense: for the next one it is cheaper to wait here than to go round the reactor."""
+
+STAY = 0.0005
+"""Seconds after which a call of the reactor ends though packets are dense; it may last one burst and one `WAIT` longer."""
+
+WAIT = 0.001
+"""Seconds to wait for the next of dense packets: the shortest that epoll knows."""
 
 
 class Nobody:
@@ -143,6 +149,7 @@ class MediaLoop(Switchboard):
         super().__init__(log)
         self._reactor = reactor
         self._seconds = seconds
+        self._read_at = 0.0
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._fd = self._epoll.fileno()
@@ -166,13 +173,18 @@ class MediaLoop(Switchboard):
             self._epoll.unregister(port.fd)
 
     def doRead(self) -> None:
-        """Called by the reactor when a socket has something."""
+        """Called by the reactor when a socket has something; while packets are `DENSE` it stays for more."""
         poll = self._poll
-        for _ in range(ROUNDS):
-            events = poll(0, BURST)
-            if not events:
-                return
-            self.relay(events, self._seconds())
+        now = began = self._seconds()
+        dense = began - self._read_at < DENSE
+        events = poll(0, BURST)
+        while events:
+            self.relay(events, now)
+            if not dense or now - began > STAY:
+                break
+            events = poll(WAIT, BURST)
+            now = self._seconds()
+        self._read_at = now
 
     def fileno(self) -> int:
         """The descriptor that the reactor watches."""

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from pbx.interfaces import IMediaEnd, IMediaPlane
-from pbx.media.loop import MediaLoop
+from pbx.media.loop import DENSE, STAY, MediaLoop
 from pbx.media.plane import MediaPlane, start
 from pbx.media.ports import Ports
 from pbx.net.rtp_port import UdpSocket, open_socket
@@ -105,7 +105,9 @@ class LoopTests(SynchronousTestCase):
         self.reactor = Readers()
         self.clock = Clock()
         self.clock.advance(time.monotonic())
-        self.loop = MediaLoop(self.reactor, Logger())  # type: ignore[arg-type]  # the part of it that is used
+        self.seconds = time.monotonic
+        # The part of a reactor that is used, and a time that a test may take in hand.
+        self.loop = MediaLoop(self.reactor, Logger(), lambda: self.seconds())  # type: ignore[arg-type]
         self.loop.start()
         self.ports = Ports(self.loop, 45000, 49999, self.clock.seconds, Random(time.monotonic_ns()))
         self.plane = MediaPlane(self.clock, self.ports, self.loop, Pool(), Logger())
@@ -140,8 +142,11 @@ class LoopTests(SynchronousTestCase):
             phone.sendto(make(0, number, number * 160, 1, word), self.port(end))
 
     def heard(self, phone: socket.socket) -> list[bytes]:
-        for _ in range(4):
+        for _ in range(50):
             self.loop.doRead()
+        return self.arrived(phone)
+
+    def arrived(self, phone: socket.socket) -> list[bytes]:
         got = []
         while True:
             try:
@@ -173,6 +178,32 @@ class LoopTests(SynchronousTestCase):
             self.assertIs(self.loop.readers[track.pair.rtp.fd], track.stream)
         counts = self.plane.counts(self.a)[0]
         self.assertEqual((counts.packets_in, counts.packets_out, counts.lost), (15, 15, 0))
+
+    def after(self, *gaps: float) -> int:
+        """Packets relayed by one call of the reactor, of five that wait; ``gaps``: seconds between the loop's looks at the clock."""
+        self.speak(self.alice, self.a, 3)
+        self.heard(self.bob)
+        moments = [1000.0]
+        for gap in gaps:
+            moments.append(moments[-1] + gap)
+        self.seconds = iter(moments).__next__
+        self.loop.doRead()
+        self.speak(self.alice, self.a, 5)
+        self.loop.doRead()
+        self.seconds = time.monotonic
+        return len(self.arrived(self.bob))
+
+    def test_far_apart(self) -> None:
+        """Packets that come now and then: one look at the sockets, and the rest of the reactor has its turn."""
+        self.assertEqual(self.after(DENSE * 2), 1)
+
+    def test_dense(self) -> None:
+        """Packets that come close together are all taken by one call, until none comes for a while."""
+        self.assertEqual(self.after(*[DENSE / 20] * 6), 5)
+
+    def test_dense_without_end(self) -> None:
+        """However many come: the rest of the reactor has its turn after `STAY` seconds."""
+        self.assertEqual(self.after(DENSE / 2, STAY / 2, STAY), 3)
 
     def test_queue_before_the_latch(self) -> None:
         """What a stranger at an allowed address had put into the queue before the latch closed does not come out after it."""
