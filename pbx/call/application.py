@@ -42,9 +42,10 @@ class Served:
         task.addErrback(_without_frames)
         try:
             await task
-        except CancelledError:
+        except CancelledError as cancelled:
             if not self._why:
                 raise
+            cancelled.__traceback__ = None  # as `_without_frames`, which cannot know these frames
             return self._why
         finally:
             self._task = None

@@ -47,9 +47,11 @@ async def to_its_end(call: Call, work: Coroutine[Any, Any, None], refuse: Callab
     """Let ``work`` run; whatever becomes of it, the call has ended. ``refuse(status, why, extra)`` tells a caller who has no answer yet."""
     try:
         await work
-    except CancelledError:
+    except CancelledError as cancelled:
         if not call.cancelled:
             raise
+        # Its frames hold the call, and from Python 3.13 on one of them Twisted's failure with it: a cycle.
+        cancelled.__traceback__ = None
         refuse(480, call.reason)
     except OfferAnswerError as error:
         call.reason = error.why

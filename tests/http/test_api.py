@@ -135,7 +135,7 @@ class CallbackTests(HttpTestCase):
         """400 names the field that is wrong, or the place where it is no JSON; nothing is made."""
         for body, field, told in (
             (b"", None, "the body is not JSON: Expecting value at line 1, column 1"),
-            (b'{"called1": "101",\n }', None, "Expecting property name enclosed in double quotes at line 2, column 2"),
+            (b'{"called1": "101"\n x}', None, "the body is not JSON: Expecting ',' delimiter at line 2, column 2"),
             (b"[1, 2]", None, "the body is to be an object"),
             (b'"\xff"', None, "the body is not UTF-8 at octet 1"),
             (b"[" * 60_000, None, "the body is not JSON"),
