@@ -115,7 +115,7 @@ class RealPhones:
             extra_params=tuple(parameters),
         )
         agent = await baresip.UserAgent.create(self._runtime, account)
-        return RealPhone(agent, user, server, frequency_hz, self._calls)
+        return RealPhone(self._runtime, agent, user, server, frequency_hz, self._calls)
 
     async def contact(self) -> str:
         """Where the stack listens, as "address:port", read from the traced messages' top Via; empty before the first request."""
@@ -142,8 +142,11 @@ class RealPhones:
 class RealPhone:
     """One account on one phone."""
 
-    def __init__(self, agent: baresip.UserAgent, user: str, server: str, frequency_hz: float, calls: list[RealCall]) -> None:
+    def __init__(
+        self, runtime: baresip.Runtime, agent: baresip.UserAgent, user: str, server: str, frequency_hz: float, calls: list[RealCall]
+    ) -> None:
         self.user = user
+        self._runtime = runtime
         self._agent = agent
         self._server = server
         self._frequency_hz = frequency_hz
@@ -170,7 +173,18 @@ class RealPhone:
     async def dial(self, number: str, *, video: bool = False, headers: dict[str, str] | None = None) -> RealCall:
         """Send the INVITE for ``number`` (a number of the server, or a whole SIP URI); await `RealCall.established` afterwards."""
         uri = number if ":" in number else f"sip:{number}@{self._server}"
-        return self._adopted(await self._agent.dial(uri, headers=headers, video=video))
+        early: list[baresip.StackEvent] = []
+        hear = early.append
+        self._runtime.subscribe(hear)
+        try:
+            call = await self._agent.dial(uri, headers=headers, video=video)
+        finally:
+            self._runtime.unsubscribe(hear)
+        dialled = self._adopted(call)
+        for event in early:
+            # What came before the library had made its call went past it: on a busy machine a refusal is that quick.
+            call._on_stack_event(event)  # it has no other door; events of other calls it leaves alone
+        return dialled
 
     async def next_call(self, patience: float = 5.0) -> RealCall:
         """The next call that rings here; raises asyncio.TimeoutError when none comes in ``patience`` seconds."""
