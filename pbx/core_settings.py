@@ -33,6 +33,8 @@ class CapsSettings(Settings):
     headers: int = setting(200, "header lines of a message", ge=20, le=2000)
     vias: int = setting(70, "Via values of a message", ge=1, le=255)
     contacts: int = setting(32, "Contact values of one REGISTER or 3xx", ge=1, le=1000)
+    parts: int = setting(10, "parts of one multipart body", ge=1, le=1000)
+    streams: int = setting(20, "media streams (m=) of one session description; each may cost four ports", ge=1, le=1000)
 
 
 class SipSettings(Settings):

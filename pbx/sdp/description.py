@@ -20,7 +20,6 @@ from pbx.sip.errors import ParseError
 
 __all__ = [
     "DIRECTIONS",
-    "MAX_STREAMS",
     "STATIC_ENCODINGS",
     "Description",
     "Media",
@@ -31,9 +30,6 @@ __all__ = [
     "strip_ice",
     "with_address",
 ]
-
-MAX_STREAMS = 20
-"""More ``m=`` lines than this are refused."""
 
 # Session level: %s"v" "=" 1*DIGIT CRLF, then any of o s i u e p c b t r z k a (RFC 8866 §9).
 _NOT_SESSION = re.compile(r"\n(?![osiuepcbtrzka]=)")
@@ -119,7 +115,7 @@ def parse_description(text: str) -> Description:
 
     Raises:
         ParseError: ``text`` does not begin with ``v=0``, has a line that RFC 8866 §9 does not know at that place, an
-            ``m=`` or ``c=`` that cannot be read, a NUL or a lone CR, or more than `MAX_STREAMS` streams.
+            ``m=`` or ``c=`` that cannot be read, a NUL or a lone CR.
     """
     text = text.replace("\r\n", "\n").strip("\n")
     try:
@@ -183,8 +179,6 @@ def _read(text: str) -> Description:
         raise _wrong_line(head, wrong, "expected a session-level line such as a=")
     if (wrong := _NOT_CONNECTION.search(text)) is not None:
         raise _wrong_line(text, wrong, "expected IN IP4 or IN IP6 and an address")
-    if len(sections) > MAX_STREAMS:
-        raise ParseError("SDP", f"expected at most {MAX_STREAMS} m= lines", f"{len(sections)} of them")
     return Description(lines, [_read_media(section) for section in sections])
 
 

@@ -1,67 +1,77 @@
 """
-Finds the session description in a body: ``application/sdp``, alone or in a multipart one (RFC 5621 §3, RFC 2046 §5.1).
+Takes a body apart: parts of a multipart one (RFC 5621 §3, RFC 2046 §5.1), and the session description among them.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 from pbx.sip.errors import ParseError
 from pbx.sip.headers import parse_item
 
-MAX_PARTS: Final = 10
 MAX_DEPTH: Final = 2
+"""Multipart bodies in multipart bodies are opened so deep; each level reads all octets once more."""
 
 _MULTIPART: Final = ("multipart/mixed", "multipart/alternative", "multipart/related")
 
 
 def sdp_of(content_type: str, body: bytes) -> str | None:
     """
-    The session description, None if there is none.
+    The session description (``application/sdp``), None if there is none.
 
     Args:
         content_type: The Content-Type value, with its parameters.
-        body: The body; in a multipart one at most `MAX_PARTS` parts are looked at, nested at most `MAX_DEPTH` deep.
+        body: The body; a multipart one may hold the description as one of its `parts_of`.
     """
-    if content_type == "application/sdp":
+    if content_type == "application/sdp" or _name_of(content_type) == "application/sdp":
         return body.decode("utf-8", "surrogateescape")
-    # A list of what is still to be looked at and no recursion: nobody nests us to death.
-    waiting = [(content_type, body, 0)]
-    seen = 0
-    while waiting:
-        kind, content, depth = waiting.pop(0)
-        name = kind.partition(";")[0].strip(" \t").lower()
-        if name == "application/sdp":
+    for kind, content in parts_of(content_type, body):
+        if _name_of(kind) == "application/sdp":
             return content.decode("utf-8", "surrogateescape")
-        if name not in _MULTIPART or depth == MAX_DEPTH:
-            continue
-        for part_kind, part in _parts(kind, content, MAX_PARTS - seen):
-            seen += 1
-            waiting.append((part_kind, part, depth + 1))
     return None
 
 
-def _parts(content_type: str, body: bytes, most: int) -> list[tuple[str, bytes]]:
+def parts_of(content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
+    """
+    Each part of a multipart body, as Content-Type and content; none of any other body.
+
+    A part that is multipart itself is given, too; what is in it comes after its siblings, to `MAX_DEPTH`.
+    """
+    # A queue of what is still to be opened and no recursion: nobody nests us to death.
+    waiting = deque([(content_type, body, 0)])
+    while waiting:
+        kind, content, depth = waiting.popleft()
+        if depth == MAX_DEPTH or _name_of(kind) not in _MULTIPART:
+            continue
+        for part_kind, part in _split(kind, content):
+            yield part_kind, part
+            waiting.append((part_kind, part, depth + 1))
+
+
+def _name_of(content_type: str) -> str:
+    return content_type.partition(";")[0].strip(" \t").lower()
+
+
+def _split(content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
     try:
         boundary = parse_item(content_type, "Content-Type").parameters.get("boundary")
     except ParseError:
-        return []
-    if not boundary or most <= 0:
-        return []
+        return
+    if not boundary:
+        return
     delimiter = b"\r\n--" + boundary.encode("utf-8", "surrogateescape")
     # The first delimiter may stand at the very beginning; what is before it is a preamble.
-    pieces = (b"\r\n" + body).split(delimiter, most + 1)[1 : most + 1]
-    parts = []
-    for piece in pieces:
+    for piece in (b"\r\n" + body).split(delimiter)[1:]:
         if piece.startswith(b"--"):
-            break
+            return
         # Blanks may follow the boundary, then the line ends (RFC 2046 §5.1.1).
         padding, line_end, rest = piece.partition(b"\r\n")
         if not line_end or padding.strip(b" \t"):
             continue
         head, _, content = (b"\r\n" + rest).partition(b"\r\n\r\n")
-        parts.append((_type_of(head), content))
-    return parts
+        yield _type_of(head), content
 
 
 def _type_of(head: bytes) -> str:

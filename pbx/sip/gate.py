@@ -9,9 +9,11 @@ and Record-Route, so the properties of `Message` for these do not raise any more
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from pbx.sip import grammar
+from pbx.sip.body import parts_of
 from pbx.sip.errors import ParseError
 from pbx.sip.headers import STAR, parse_cseq, parse_number
 from pbx.sip.ids import COOKIE
@@ -31,6 +33,10 @@ class Caps:
     """Header lines a message."""
     vias: int = 70
     contacts: int = 32
+    parts: int = 10
+    """Parts of a multipart body, with those that are in parts."""
+    streams: int = 20
+    """Media streams (``m=``) of a session description: each may cost four ports."""
 
 
 DEFAULT_CAPS: Final = Caps()
@@ -96,6 +102,8 @@ def _check_request(request: Request, caps: Caps) -> Fault | None:
         return Fault(513)
     try:
         _check_common(request, caps)
+        if request.body:
+            _check_body(request, caps)
         if "contact" in request.headers:
             _check_contacts(request, caps)
         if "record-route" in request.headers:
@@ -118,13 +126,20 @@ def check_response(response: Response, caps: Caps = DEFAULT_CAPS) -> bool:
     Whether a response may go on; otherwise it is dropped, as RFC 3261 §18.1.2 says.
 
     Octets that follow the body are cut off, and so are more Contacts than there may be. A broken Contact or Record-Route is
-    removed: to lose a whole 200 for it would leave the far end with a call that nobody ends.
+    removed, and so is a body with too many parts or streams: to lose a whole 200 for it would leave the far end with a call
+    that nobody ends.
     """
     if response.version != "SIP/2.0" or response.flaw or not 100 <= response.status <= 699 or response.size > caps.message:
         return False
     headers = response.headers
     try:
         _check_common(response, caps)
+        if response.body:
+            try:
+                _check_body(response, caps)
+            except _Refused:
+                response.body = b""
+                response.forget("sdp")
         if "contact" in headers:
             try:
                 _check_contacts(response, caps)
@@ -195,6 +210,15 @@ def _check_length(message: Message, text: str) -> None:
     if length > len(message.body):
         raise _Refused("Content-Length exceeds the body")
     message.body = message.body[:length]
+
+
+def _check_body(message: Message, caps: Caps) -> None:
+    kind = message.headers.get("content-type", ("",))[0]
+    if kind != "application/sdp" and sum(1 for _ in islice(parts_of(kind, message.body), caps.parts + 1)) > caps.parts:
+        raise _Refused("Too many body parts")
+    sdp = message.sdp
+    if sdp is not None and sdp.count("\nm=") > caps.streams:
+        raise _Refused("Too many media streams")
 
 
 def _check_via(message: Message, caps: Caps) -> None:

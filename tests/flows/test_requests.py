@@ -132,6 +132,27 @@ class RequestTests(FlowTests):
         self.assertEqual(len(self.bob.messages), 1)
 
 
+class CapsTests(FlowTests):
+    """How much a peer may send is a setting (RELIABILITY 3)."""
+
+    OFFER = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n" + "m=audio 4000 RTP/AVP 0\r\n" * 2
+
+    def dial(self, configuration: str) -> tuple[list[str], int]:
+        """Reason phrases of 400 for a call with two streams, and how many calls came to the callee."""
+        alice, bob = self.two_phones(configuration)
+        alice.dial("101", self.OFFER)
+        self.world.run(0.5)
+        return [response.reason for response in alice.received(400, "INVITE")], len(bob.incoming)
+
+    def test_within(self) -> None:
+        """As it comes, twenty streams may be offered."""
+        self.assertEqual(self.dial(""), ([], 1))
+
+    def test_beyond(self) -> None:
+        """More than the settings allow are refused before the call is made."""
+        self.assertEqual(self.dial("[sip.caps]\nstreams = 1\n"), (["Too many media streams"], 0))
+
+
 class MessageTests(FlowTests):
     """Page-mode MESSAGE outside dialogs (RFC 3428)."""
 

@@ -161,11 +161,6 @@ class RefusedTests(SynchronousTestCase):
         for character in ("\0", "\r"):
             self.assertIn("expected neither NUL nor a CR", self.refused(f"{HEAD}a=x:{character}y\r\n"))
 
-    def test_streams(self) -> None:
-        """Twenty streams are read, more are refused: they would each cost ports."""
-        self.assertEqual(len(parse_description(HEAD + AUDIO * 20).media), 20)
-        self.assertIn("at most 20 m= lines", self.refused(HEAD + AUDIO * 21))
-
 
 class MediaTests(SynchronousTestCase):
     """What a stream says of itself."""

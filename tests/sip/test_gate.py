@@ -14,6 +14,13 @@ OK = (
 )
 
 
+def with_body(message: str, content_type: str, body: str) -> str:
+    """The message with another body."""
+    head = message.partition("\r\n\r\n")[0]
+    lines = [line for line in head.split("\r\n") if not line.startswith("Content-")]
+    return "\r\n".join([*lines, f"Content-Type: {content_type}", f"Content-Length: {len(body)}", "", body])
+
+
 class RequestTests(SynchronousTestCase):
     """What a request must satisfy (RFC 3261 §8.1.1, §8.2)."""
 
@@ -130,6 +137,35 @@ class RequestTests(SynchronousTestCase):
         self.check("Via: ", "Via: " + "SIP/2.0/UDP b," * 70, 400, "Too many Via")
         self.check("Contact: ", "Contact: " + "<sip:a@h>," * 32, 400, "Too many Contact")
 
+    def test_parts(self) -> None:
+        """Ten parts of a body, with those in parts, or as many as the settings say."""
+        part = "--b\r\n\r\nx\r\n"
+        nested = "--b\r\nContent-Type: multipart/mixed;boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n"
+        self.with_body("multipart/mixed;boundary=b", part * 10, None)
+        self.with_body("multipart/mixed;boundary=b", nested * 5, None)
+        for body in (part * 11, nested * 5 + part, part * 20000):
+            self.with_body("Multipart/Mixed;boundary=b", body, "Too many body parts", Caps(message=1 << 20))
+        self.with_body("multipart/mixed;boundary=b", part * 3, "Too many body parts", Caps(parts=2))
+        self.with_body("multipart/mixed;boundary=b", part * 30, None, Caps(parts=30))
+
+    def test_streams(self) -> None:
+        """Twenty streams of a description, or as many as the settings say: each costs ports."""
+        stream = "m=audio 4000 RTP/AVP 0\r\n"
+        self.with_body("application/sdp", "v=0\r\n" + stream * 20, None)
+        self.with_body("application/sdp", "v=0\r\n" + stream * 21, "Too many media streams")
+        self.with_body("application/sdp", "v=0\r\n" + stream * 2, "Too many media streams", Caps(streams=1))
+        self.with_body("application/sdp", "v=0\r\n" + stream * 30, None, Caps(streams=30))
+        part = "--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n"
+        self.with_body("multipart/mixed;boundary=b", part + stream * 21, "Too many media streams")
+        self.with_body("text/plain", "v=0\r\n" + stream * 21, None)
+
+    def with_body(self, content_type: str, body: str, reason: str | None, caps: Caps | None = None) -> None:
+        """``reason``: that of the 400; None: it is let through."""
+        with self.subTest(content_type=content_type, body=body[:60], octets=len(body)):
+            message = request(with_body(INVITE, content_type, body))
+            fault = check_request(message, caps or Caps())
+            self.assertEqual(fault and (fault.status, fault.reason), reason and (400, reason))
+
     def test_unanswerable(self) -> None:
         """An ACK is never answered (RFC 3261 §17), nor what names nobody to answer."""
         for text in (INVITE.replace("INVITE sip", "ACK sip"), INVITE.replace("Via: ", "X-Via: ")):
@@ -161,6 +197,14 @@ class ResponseTests(SynchronousTestCase):
         self.check("Call-ID: x\r\n", "", False)
         self.check("Content-Length: 5", "Content-Length: 6", False)
         self.check("Content-Length: 5", "nonsense", False)
+
+    def test_body_that_is_too_much(self) -> None:
+        """A 200 with too many streams or parts goes on without its body, so that there is somebody to end the call."""
+        for kind, body in (("application/sdp", "v=0\r\n" + "m=x 1 y 1\r\n" * 21), ("multipart/mixed;boundary=b", "--b\r\n\r\nx\r\n" * 11)):
+            with self.subTest(kind=kind):
+                message = response(with_body(OK, kind, body))
+                self.assertTrue(check_response(message))
+                self.assertEqual((message.body, message.sdp), (b"", None))
 
     def test_broken_contact(self) -> None:
         """A 200 with a broken Contact or Record-Route is not lost, else nobody would end that call; the header is."""
