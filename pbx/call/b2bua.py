@@ -39,6 +39,7 @@ _MANDATORY = "a=des:qos mandatory"
 """A precondition (RFC 3312 §4)."""
 _BODIES = ("", "application/sdp")
 _ACCEPT = build.lines(("Accept", "application/sdp"))
+_CHALLENGE = Challenge()
 
 
 class B2bua:
@@ -149,7 +150,7 @@ class B2bua:
                     challenge = found  # what From claims: somebody else may still know where the request comes from
             if arrival.proof is Proof.WRONG:
                 self._guard.failed(address, arrival.username, "wrong response", now)
-        challenge = challenge or Challenge()
+        challenge = challenge or _CHALLENGE
         stale = challenge.stale or arrival.proof is Proof.STALE
         lines = self._challenger.challenge(address, now, stale=stale, algorithms=challenge.algorithms)
         self._answer(request, flow, 401, lines)

@@ -9,8 +9,8 @@ All or nothing: a request that is refused has changed nothing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from pbx.sip.build import lines, warning
 from pbx.sip.errors import ParseError
@@ -30,8 +30,7 @@ MALFORMED_EXPIRES = 3600
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterLimits:
+class RegisterLimits(NamedTuple):
     """What a registration may ask for; times in seconds."""
 
     min_expires: int = 60
@@ -42,8 +41,7 @@ class RegisterLimits:
     max_contacts_in_request: int = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """One device of an address of record. Never changed: a refresh makes a new one."""
 
     aor: str
@@ -83,21 +81,20 @@ class Refusal:
     headers: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """What a REGISTER comes to."""
 
     bindings: list[Binding]
     """All that are in force afterwards, for the 200."""
-    added: list[Binding] = field(default_factory=list)
+    added: list[Binding]
     """Devices that were not registered."""
-    refreshed: list[Binding] = field(default_factory=list)
+    refreshed: list[Binding]
     """Devices that were, also those whose contact has moved, as they are now."""
-    removed: list[Binding] = field(default_factory=list)
+    removed: list[Binding]
     """Unregistered, expired, or displaced by a newer device."""
-    to_store: bool = False
+    to_store: bool
     """Whether anything has changed that must be on disk before the 200."""
-    path: tuple[str, ...] = ()
+    path: tuple[str, ...]
     """The Path values of the request: they go into the 200 (RFC 3327 §5.3)."""
 
 
@@ -177,13 +174,13 @@ class _Change:
                     self.removed.append(old)
                 self._drop(old)
             return
-        new = self._binding(contact, seconds)
-        old = self._find(contact, new.instance)
+        instance = (contact.parameters.get("+sip.instance") or "").lower()
+        old = self._find(contact, instance)
+        new = self._binding(contact, instance, seconds, self.now if old is None else old.registered_at)
         if old is None:
             self.bindings.append(new)
             self.added.append(new)
         else:
-            new = self._binding(contact, seconds, old.registered_at)
             self.bindings[self.bindings.index(old)] = new
             # The same contact twice in one request: the later one counts.
             kind = self.added if old in self.added else self.refreshed
@@ -219,13 +216,12 @@ class _Change:
             _check_order(found, self.request, self.cseq)
         return found
 
-    def _binding(self, contact: NameAddr, seconds: int, registered_at: float | None = None) -> Binding:
-        instance = contact.parameters.get("+sip.instance") or ""
+    def _binding(self, contact: NameAddr, instance: str, seconds: int, registered_at: float) -> Binding:
         rest = format_parameters({name: value for name, value in contact.parameters.items() if name != "expires"})
         return Binding(
             self.aor,
             str(contact.uri),
-            instance.lower(),
+            instance,
             self.request.call_id,
             self.cseq,
             _preference(contact.parameters.get("q")),
@@ -234,7 +230,7 @@ class _Change:
             self.flow,
             self.path,
             self.request.first("user-agent") or "",
-            self.now if registered_at is None else registered_at,
+            registered_at,
             self.now,
             rest,
         )
