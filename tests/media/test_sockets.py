@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from pbx.interfaces import IMediaEnd, IMediaPlane
-from pbx.media.loop import DENSE, STAY, MediaLoop
+from pbx.media import loop
+from pbx.media.loop import CLOSE, DENSE, GATHER, STAY, MediaLoop
 from pbx.media.plane import MediaPlane, start
 from pbx.media.ports import Ports
 from pbx.net.rtp_port import UdpSocket, open_socket
@@ -105,9 +106,10 @@ class LoopTests(SynchronousTestCase):
         self.reactor = Readers()
         self.clock = Clock()
         self.clock.advance(time.monotonic())
-        self.seconds = time.monotonic
-        # The part of a reactor that is used, and a time that a test may take in hand.
-        self.loop = MediaLoop(self.reactor, Logger(), lambda: self.seconds())  # type: ignore[arg-type]
+        self.now = 1000.0
+        self.sleeps = 0
+        self.slack = 0.0
+        self.loop = MediaLoop(self.reactor, Logger(), lambda: self.now, self.gather)  # type: ignore[arg-type]  # all of a reactor it uses
         self.loop.start()
         self.ports = Ports(self.loop, 45000, 49999, self.clock.seconds, Random(time.monotonic_ns()))
         self.plane = MediaPlane(self.clock, self.ports, self.loop, Pool(), Logger())
@@ -179,31 +181,77 @@ class LoopTests(SynchronousTestCase):
         counts = self.plane.counts(self.a)[0]
         self.assertEqual((counts.packets_in, counts.packets_out, counts.lost), (15, 15, 0))
 
-    def after(self, *gaps: float) -> int:
-        """Packets relayed by one call of the reactor, of five that wait; ``gaps``: seconds between the loop's looks at the clock."""
+    def gather(self, seconds: float) -> None:
+        """What the loop takes for sleep; as that of Linux, it lasts longer than asked for."""
+        self.sleeps += 1
+        self.now += seconds * self.slack
+
+    def settle(self, gap: float, packets: int = 150) -> None:
+        """Have the loop see packets at this mean distance."""
+        self.slack = 0.0
+        for _ in range(packets):
+            self.now += gap
+            self.speak(self.alice, self.a)
+            self.loop.doRead()
+        self.arrived(self.bob)
+
+    def one_call(self, *phones: socket.socket, each: int = 20) -> tuple[int, int]:
+        """Packets relayed by one call of the reactor, and sleeps, when ``each`` of the phones has sent many."""
+        for phone in phones:
+            self.speak(phone, self.a if phone is self.alice else self.b, each)
+        self.slack = 1.5
+        self.sleeps = 0
+        self.now += GATHER
+        self.loop.doRead()
+        return len(self.arrived(self.alice) + self.arrived(self.bob)), self.sleeps
+
+    def both_settled(self) -> None:
+        """Both sockets are connected, so that a look takes one packet of each."""
         self.speak(self.alice, self.a, 3)
-        self.heard(self.bob)
-        moments = [1000.0]
-        for gap in gaps:
-            moments.append(moments[-1] + gap)
-        self.seconds = iter(moments).__next__
-        self.loop.doRead()
-        self.speak(self.alice, self.a, 5)
-        self.loop.doRead()
-        self.seconds = time.monotonic
-        return len(self.arrived(self.bob))
+        self.speak(self.bob, self.b, 3)
+        self.heard(self.alice), self.heard(self.bob)
 
     def test_far_apart(self) -> None:
         """Packets that come now and then: one look at the sockets, and the rest of the reactor has its turn."""
-        self.assertEqual(self.after(DENSE * 2), 1)
+        self.both_settled()
+        self.settle(CLOSE * 2)
+        self.assertEqual(self.one_call(self.alice), (1, 0))
+
+    def test_close(self) -> None:
+        """Packets that come closer are waited for, and taken by one call until none comes."""
+        self.both_settled()
+        self.settle(CLOSE / 2)
+        self.assertEqual(self.one_call(self.alice, each=3), (3, 0))
 
     def test_dense(self) -> None:
-        """Packets that come close together are all taken by one call, until none comes for a while."""
-        self.assertEqual(self.after(*[DENSE / 20] * 6), 5)
+        """Packets that come closest are let gather before each look."""
+        self.both_settled()
+        self.settle(DENSE / 2)
+        self.assertEqual(self.one_call(self.alice, self.bob, each=3), (6, 3))
 
     def test_dense_without_end(self) -> None:
         """However many come: the rest of the reactor has its turn after `STAY` seconds."""
-        self.assertEqual(self.after(DENSE / 2, STAY / 2, STAY), 3)
+        self.both_settled()
+        self.settle(DENSE / 2)
+        sleeps = int(STAY / (GATHER * 1.5)) + 1
+        self.assertEqual(self.one_call(self.alice, self.bob), (2 * (sleeps + 1), sleeps))
+
+    def test_full_look(self) -> None:
+        """As many as one look can take need not be let gather."""
+        self.both_settled()
+        self.settle(DENSE / 2)
+        self.patch(loop, "BURST", 2)
+        self.assertEqual(self.one_call(self.alice, self.bob), (2, 0))
+
+    def test_pause(self) -> None:
+        """After an hour without a packet the loop knows within eighty that they are dense again, and not after the first."""
+        self.both_settled()
+        self.settle(DENSE / 2)
+        self.now += 3600.0
+        self.settle(DENSE / 2, 1)
+        self.assertEqual(self.one_call(self.alice, each=3), (3, 0))
+        self.settle(DENSE / 2, 80)
+        self.assertEqual(self.one_call(self.alice, self.bob, each=3), (6, 3))
 
     def test_queue_before_the_latch(self) -> None:
         """What a stranger at an allowed address had put into the queue before the latch closed does not come out after it."""
@@ -269,7 +317,7 @@ class StartTests(SynchronousTestCase):
         """The loop is on the reactor, and nothing is open yet."""
         reactor = Readers()
         reactor.seconds = time.monotonic  # type: ignore[attr-defined]
-        plane, loop, ports = start(reactor, Pool(), Logger())
-        self.assertEqual((reactor.readers, plane.sizes()["ports_open"]), ([loop], 0))
+        plane, media_loop, ports = start(reactor, Pool(), Logger())
+        self.assertEqual((reactor.readers, plane.sizes()["ports_open"]), ([media_loop], 0))
         ports.close()
-        loop.stop()
+        media_loop.stop()
