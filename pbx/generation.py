@@ -123,7 +123,7 @@ class Generation:
     def services(self, observers: Sequence[tuple[str, Any]] = ()) -> Services:
         """The groups in which an exchange asks them; ``observers``: further ones, which are no plugins."""
         return Services(
-            identifiers=self._providing(ICallerIdentifier),
+            identifiers=self._of_calls(ICallerIdentifier),
             routers=self._of_calls(ICallRouter),
             overflows=self._of_calls(IOverflow),
             observers=[*self._of_calls(ICallObserver), *observers],

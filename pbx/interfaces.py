@@ -50,7 +50,7 @@ class ICallRouter(Interface):
     not answer `Pass` decides. A failed attempt is not asked about here: see `IOverflow`.
 
     A plugin that its settings leave nothing to say of calls may have ``is_idle = True`` once it is made: it is then
-    not asked, and told nothing as an `ICallObserver`.
+    not asked, neither as an `ICallerIdentifier`, and told nothing as an `ICallObserver`.
     """
 
     async def route(call: Call) -> Verdict:

@@ -103,6 +103,7 @@ class Extensions:
         self._trusted: dict[str, Caller] = {}
         self._callers: dict[str, Caller] = {}
         self._static: dict[str, Target] = {}
+        self._challenges: dict[str, Challenge] = {}  # where they are not as for everybody
         self._accepted: dict[str, tuple[str, ...]] = {}  # digest algorithms, where they are fewer than all
         for number, extension in settings.items():
             peer = Peer(
@@ -121,6 +122,8 @@ class Extensions:
             self._callers[number] = Caller(peer, number, extension.display)
             if extension.digest:
                 self._accepted[number] = extension.digest
+            if extension.digest or not extension.force_rport:
+                self._challenges[number] = Challenge(algorithms=extension.digest or None, force_rport=extension.force_rport)
             if extension.contact:
                 self._static[number] = _static(extension.contact, peer)
             if extension.address:
@@ -141,7 +144,7 @@ class Extensions:
             return trusted
         username = arrival.username
         if not username:
-            return self._challenge(arrival.claimed)
+            return self._challenge(arrival.claimed) if self._challenges else None
         algorithms = self._accepted.get(username)
         if not arrival.proves(self._secrets.get(username), algorithms):
             return self._challenge(username)
@@ -157,10 +160,7 @@ class Extensions:
         Old phones stop at an algorithm that they do not know. What an extension has proved does not show here, or a stranger
         could tell by it which extensions there are.
         """
-        extension = self._settings.get(number)
-        if extension is None or not (extension.digest or not extension.force_rport):
-            return None
-        return Challenge(algorithms=extension.digest or None, force_rport=extension.force_rport)
+        return self._challenges.get(number)
 
     async def route(self, call: Call) -> Verdict:
         """Ring the devices of the called extension; without any it is unreachable."""

@@ -23,8 +23,8 @@ IMPURE = {
 }  # fmt: skip
 """Of the standard library: what has a clock, randomness, a log, files or sockets in it."""
 
-SEAM = ("pbx.interfaces", "pbx.log")
-"""What every layer above the pure one may know: the contracts between layers, and the form of the log."""
+SEAM = ("pbx.interfaces", "pbx.json_text", "pbx.log")
+"""What every layer above the pure one may know: the contracts between layers, and the form of what is kept and logged."""
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "pbx.sip": PURE,
@@ -35,6 +35,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pbx.store": (*PURE, *SEAM, "pbx.media", "pbx.net", "pbx.store"),
     "pbx.call": (*PURE, *SEAM, "pbx.call"),
     "pbx.log": (),
+    "pbx.json_text": (),
     "pbx.interfaces": (),
 }
 """What of ours each layer may import; a layer that is not here is the composition, or ``pbx.testing``."""
@@ -48,6 +49,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "pbx.store": ("twisted", "zope"),
     "pbx.call": ("twisted", "zope"),
     "pbx.log": ("twisted", "zope"),
+    "pbx.json_text": ("pydantic_core",),
     "pbx.interfaces": ("twisted", "zope"),
 }
 """Which distributions each layer may use."""

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+from pbx.json_text import json_text
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class Record:
     def line(self) -> str:
         """As one line of JSON; made once, so nothing may be changed afterwards."""
         if not self._line:
-            self._line = _encode(self.json())
+            self._line = json_text(self.json())
         return self._line
 
 
@@ -94,4 +94,4 @@ def closed_as_restart(line: str) -> str:
     """The record of a call that a crash has cut, from the line that was kept at its answer."""
     values = json.loads(line)
     values.update(outcome="restart", reason="the server was restarted", ended=values.get("answered", 0.0))
-    return _encode(values)
+    return json_text(values)

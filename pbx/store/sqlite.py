@@ -19,12 +19,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from pbx.interfaces import IStore
+from pbx.json_text import json_text
 from pbx.store.database import Database, Statement
 from pbx.store.errors import StoreError
 from pbx.store.worker import ThreadWorker, Worker
 
 T = TypeVar("T")
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 _Asked = tuple[Statement, Deferred[Any], float]
 """A statement, who hears of it, and how many seconds it may wait for company."""
 
@@ -105,8 +105,8 @@ class SqliteStore:
         """Replace the bindings of ``aor``; an empty list forgets it."""
         if not bindings:
             return self._tell("DELETE FROM bindings WHERE aor = ?", (aor,))
-        text = _encode(bindings)
-        return self._tell("INSERT INTO bindings VALUES (?, ?) ON CONFLICT (aor) DO UPDATE SET bindings = excluded.bindings", (aor, text))
+        sql = "INSERT INTO bindings VALUES (?, ?) ON CONFLICT (aor) DO UPDATE SET bindings = excluded.bindings"
+        return self._tell(sql, (aor, json_text(bindings)))
 
     def load_bindings(self) -> Deferred[dict[str, list[dict[str, Any]]]]:
         """All bindings, by address of record."""

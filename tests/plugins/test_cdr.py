@@ -54,6 +54,19 @@ class CallRecordTests(SynchronousTestCase):
         self.assertEqual(names, ["calls-2027-01-15.jsonl", "calls-2027-01-16.jsonl"])
         self.assertEqual(START, 1_800_000_000.0)
 
+    def test_octets_that_are_no_text(self) -> None:
+        """A number with octets that are no UTF-8 is written as JSON can (RFC 8259 §8.2), here and in the store, and holds up no other."""
+        self.alice.dial("102", target="sip:1%ff2@192.0.2.1")
+        self.world.run(1.0)
+        self.talk(1.0)
+        self.world.run(1.0)
+        self.assertEqual([record["dialled"] for record in self.lines()], ["1\udcff2", "101"])
+        rows = self.successResultOf(self.world.store.records())
+        self.assertEqual([json.loads(line)["dialled"] for _, _, line in rows], ["101", "1\udcff2"])
+        for _, _, line in rows:
+            line.encode()
+        self.flushLoggedErrors(UnicodeEncodeError)  # of trial's own log; ours escapes them
+
     def test_folder_not_writable(self) -> None:
         """While the folder cannot be made the lines wait; they are written once it can."""
         self.folder.write_text("in the way")
