@@ -383,7 +383,7 @@ class InviteSession:
         """A description on its way out; kept for a refresh."""
         if sdp is None:
             return b""
-        self._own_sdp = sdp.encode()
+        self._own_sdp = sdp.encode("utf-8", "surrogateescape")
         return self._own_sdp
 
     def _send_offer(self, method: str, body: bytes, now: float) -> list[Effect]:

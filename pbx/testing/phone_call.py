@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pbx.sdp.answering import offer_audio, select_audio
 from pbx.sdp.description import Media, parse_description
 from pbx.sdp.offer_answer import Negotiation
+from pbx.sip.errors import ParseError
 from pbx.sip.incoming_session import IncomingSession
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing_session import OutgoingSession
@@ -100,6 +102,9 @@ class PhoneCall:
             offer = self.own_offer()
             self.negotiation.offer_sent(offer)
             sdp = self.negotiation.stamp(offer)
+        elif sdp is not None:
+            with suppress(ParseError):  # what cannot be read shall be refused, and then there is no answer
+                self.negotiation.offer_sent(parse_description(sdp))
         self._sdp, self._extra = sdp, extra
         self._target = target or f"sip:{number.replace('#', '%23')}@{self.phone.uri}"
         self._delayed = sdp is None

@@ -30,6 +30,21 @@ class RelayTests(FlowTests):
         self.assertNotIn(self.bob.address.encode(), self.alice.received(200, "INVITE")[0].body)
         self.assertNotIn(self.alice.address.encode(), self.bob.received("INVITE")[0].body)
 
+    def test_octets_that_are_no_text(self) -> None:
+        """A description whose lines are in another charset (RFC 8866 §5: a=charset) is carried octet for octet."""
+        offer = (
+            f"v=0\r\no=- 1 1 IN IP4 {self.alice.address}\r\ns=-\r\nc=IN IP4 {self.alice.address}\r\nt=0 0\r\na=charset:ISO-8859-1\r\n"
+            "m=audio 4000 RTP/AVP 0\r\ni=Gespr\udce4ch\r\na=label:\udcfc\r\n"
+        )
+        self.callee.hang_up()
+        self.world.run(1.0)
+        call = self.alice.dial("101", offer)
+        self.world.run(0.5)
+        self.bob.incoming[-1].answer()
+        self.world.run(0.5)
+        self.assertEqual(call.state, "talking")
+        self.assertIn(b"\r\na=label:\xfc\r\n", self.bob.received("INVITE")[-1].body)
+
     def test_stranger(self) -> None:
         """A stranger's packets are never relayed, never answered, and move no stream (RELIABILITY 9)."""
         self.caller.say(5)

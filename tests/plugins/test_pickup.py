@@ -47,7 +47,6 @@ class PickupTests(FlowTests):
         offer = offer_audio(phone.address, call.audio.address[1], codecs=codecs)
         if video:
             offer.media.append(Media("video", call.video.address[1], "RTP/AVP", ["96"], ["a=rtpmap:96 H264/90000"]))
-        call.negotiation.offer_sent(offer)
         call.dial(called, call.negotiation.stamp(offer), "")
         self.world.run(0.5)
         return call
