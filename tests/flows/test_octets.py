@@ -24,8 +24,8 @@ class OddOctetsTests(FlowTests):
     def test_headers_of_the_caller(self) -> None:
         """The call goes through."""
         extra = (
-            f'Subject: {ODD}\r\nUser-Agent: {ODD}\r\nReason: SIP;cause=200;text="{ODD}"\r\nDiversion: <sip:{ODD_NUMBER}@h>;reason="{ODD}"\r\n'
-            f'P-Asserted-Identity: "{ODD}" <sip:1@h>\r\nAccept: {ODD}\r\n'
+            f'Subject: {ODD}\r\nUser-Agent: {ODD}\r\nAccept: {ODD}\r\nReason: SIP;cause=200;text="{ODD}"\r\n'
+            f'Diversion: <sip:{ODD_NUMBER}@h>;reason="{ODD}"\r\nP-Asserted-Identity: "{ODD}" <sip:1@h>\r\n'
         )
         self.connected(self.alice, self.bob, extra=extra)
 
