@@ -32,7 +32,7 @@ from pbx.interfaces import (
 )
 from pbx.media.tones import CONFIRMATION, CONGESTION, Tone
 from pbx.plugin import Plugin
-from pbx.settings import Settings, setting
+from pbx.settings import Settings, a_network, an_address, setting
 from pbx.sip.digest import Ha1s, ha1s
 from pbx.sip.registration_events import Account, Registered, RegistrationFailed
 from pbx.sip.uri import SipUri, TelUri, number_of, parse_uri
@@ -43,6 +43,6 @@ __all__ = [
     "Divert", "Diverting", "End", "Fault", "Ha1s", "IApplication", "ICallObserver", "ICallRouter", "ICallerIdentifier",
     "ILocationService", "IMediaEnd", "IOverflow", "IPbx", "IRegistrationPolicy", "IShellCommands", "IStore", "Kind", "Leg", "Login",
     "NextHop", "OperationError", "Originated", "Outcome", "Pass", "Peer", "PickUp", "Plugin", "Record", "Refuse", "Registered",
-    "RegistrationFailed", "Ring", "Settings", "SipUri", "StoreError", "Target", "TelUri", "Tone", "Verdict", "asserted",
-    "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
+    "RegistrationFailed", "Ring", "Settings", "SipUri", "StoreError", "Target", "TelUri", "Tone", "Verdict", "a_network", "an_address",
+    "asserted", "carrier_target", "ha1s", "number_of", "parse_uri", "setting",
 ]  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,7 +15,7 @@ from pydantic import AfterValidator, field_validator, model_validator
 
 from pbx.net.address import is_address
 from pbx.net.listen import parse_listens
-from pbx.settings import Settings, setting
+from pbx.settings import Settings, a_network, an_address, setting
 
 _ENDPOINT = re.compile(r"tcp:(\d{1,5})(?::interface=(?:[^:\\]|\\.)+)?|unix:.+")
 _TOKEN = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31}):([0-9a-f]{64})")
@@ -87,15 +86,15 @@ class SipSettings(Settings):
     @field_validator("advertise")
     @classmethod
     def _one_of_each_family(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        versions = [_address_version(text) for text in value]
-        if len(set(versions)) != len(versions):
+        addresses = tuple(an_address(text) for text in value)
+        if len({":" in address for address in addresses}) != len(addresses):
             raise ValueError("at most one IPv4 and one IPv6 address")
-        return value
+        return addresses
 
     @field_validator("local_networks")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _networks(value)
+        return tuple(a_network(text) for text in value)
 
     @field_validator("digest")
     @classmethod
@@ -126,9 +125,7 @@ class MediaSettings(Settings):
     @field_validator("address")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        if value:
-            _address_version(value)
-        return value
+        return an_address(value) if value else ""
 
     @model_validator(mode="after")
     def _room_for_a_call(self) -> Self:
@@ -281,7 +278,7 @@ class GuardSettings(Settings):
     @field_validator("exempt")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _networks(value)
+        return tuple(a_network(text) for text in value)
 
 
 class DnsSettings(Settings):
@@ -350,19 +347,3 @@ def dialled(text: str) -> str:
     if not _PREFIX.fullmatch(text):
         raise ValueError(f"{text!r}: a prefix is made of digits, letters and * # + . _ -")
     return text
-
-
-def _address_version(text: str) -> int:
-    try:
-        return ip_address(text).version
-    except ValueError:
-        raise ValueError(f"{text!r} is not an address such as 192.0.2.1 or 2001:db8::1 (a name does not do)") from None
-
-
-def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
-    for text in value:
-        try:
-            ip_network(text, strict=False)
-        except ValueError:
-            raise ValueError(f"{text!r} is neither an address nor a network such as 192.0.2.0/24") from None
-    return value

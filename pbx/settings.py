@@ -9,6 +9,7 @@ begins with ``"field: "`` is reported against that field.
 from __future__ import annotations
 
 from enum import Enum
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
@@ -36,6 +37,33 @@ def setting(default: Any, text: str, *, secret: bool = False, **constraints: Any
     if isinstance(default, dict | list | set):
         return Field(default_factory=default.copy, description=text, repr=not secret, json_schema_extra=extra, **constraints)
     return Field(default, description=text, repr=not secret, json_schema_extra=extra, **constraints)
+
+
+def an_address(text: str) -> str:
+    """
+    Give ``text`` as an address is usually written, as it can be compared with another.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address such as 192.0.2.1 or 2001:db8::1 (a name does not do)") from None
+
+
+def a_network(text: str) -> str:
+    """
+    Give ``text`` if it is an address or a network.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither an address nor a network such as 192.0.2.0/24") from None
+    return text
 
 
 class Settings(BaseModel):

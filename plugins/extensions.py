@@ -7,7 +7,6 @@ devices, and at its static contact if it has one.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Literal
 
 from pydantic import field_validator
@@ -31,6 +30,7 @@ from pbx.api import (
     SipUri,
     Target,
     Verdict,
+    an_address,
     ha1s,
     parse_uri,
     setting,
@@ -67,12 +67,7 @@ class ExtensionSettings(Settings):
     @field_validator("address")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        if value:
-            try:
-                return str(ip_address(value))
-            except ValueError:
-                raise ValueError(f"{value!r} is not an address such as 192.0.2.1") from None
-        return value
+        return an_address(value) if value else ""
 
     @field_validator("contact")
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from pydantic import field_validator
@@ -17,7 +17,20 @@ from twisted.application.service import Service
 from twisted.internet.defer import maybeDeferred
 from zope.interface import implementer
 
-from pbx.api import Call, Fault, ICallObserver, IPbx, IShellCommands, OperationError, Plugin, Record, Settings, setting
+from pbx.api import (
+    Call,
+    Fault,
+    ICallObserver,
+    IPbx,
+    IShellCommands,
+    OperationError,
+    Plugin,
+    Record,
+    Settings,
+    a_network,
+    an_address,
+    setting,
+)
 
 from .callbacks import Ack, Callback, Callbacks, Wanted
 from .datagrams import LONGEST_ID, stamp
@@ -49,24 +62,14 @@ class CallbackSettings(Settings):
     def _are_addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if value == ():
             raise ValueError('name at least one address; "" is anyone, port = 0 is nobody')
-        for one in (value,) if isinstance(value, str) else value:
-            if value == "":
-                break
-            try:
-                ip_network(one, strict=False)
-            except ValueError:
-                raise ValueError(f'{one!r} is neither an address nor a network such as "192.0.2.0/24"') from None
-        return value
+        if isinstance(value, str):
+            return a_network(value) if value else ""
+        return tuple(a_network(one) for one in value)
 
     @field_validator("interface")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        if value:
-            try:
-                ip_address(value)
-            except ValueError:
-                raise ValueError(f"{value!r} is not an address such as 192.0.2.1") from None
-        return value
+        return an_address(value) if value else ""
 
     @field_validator("secret")
     @classmethod

@@ -10,7 +10,7 @@ from warnings import filterwarnings
 
 from pydantic import field_validator, model_validator
 
-from pbx.api import CarrierSettings, NextHop, SipUri, parse_uri, setting
+from pbx.api import CarrierSettings, NextHop, SipUri, an_address, parse_uri, setting
 
 _LIKE_AN_ADDRESS = pattern(r"[0-9.]+")
 _TRANSPORTS = {"udp": "UDP", "tcp": "TCP", "tls": "TLS"}
@@ -76,10 +76,7 @@ class LineSettings(CarrierSettings):
     @field_validator("addresses")
     @classmethod
     def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            return tuple(str(ip_address(text)) for text in value)
-        except ValueError as error:
-            raise ValueError(f"{error}; write addresses such as 192.0.2.1") from None
+        return tuple(an_address(text) for text in value)
 
     @field_validator("ca")
     @classmethod

@@ -733,7 +733,7 @@ class BadInputTests(SynchronousTestCase):
         """Addresses are addresses."""
         for text in ("carrier.example", "192.0.2.1:5060", "192.0.2.0/24"):
             self.assertIn("lines.a.addresses", self.reason(f'addresses = ["{text}"]'))
-            self.assertIn("write addresses such as 192.0.2.1", self.reason(f'addresses = ["{text}"]'))
+            self.assertIn("is not an address such as 192.0.2.1", self.reason(f'addresses = ["{text}"]'))
 
     def test_values(self) -> None:
         """Times and limits are not negative, and what is to be dialled can be dialled."""
