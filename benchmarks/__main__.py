@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import calls, latency, life, relay, system_calls
+from benchmarks import calls, latency, life, overload, relay, system_calls
 from benchmarks.figures import Figure, Invalid, table
 from benchmarks.stand import Effort, Stand
 from benchmarks.tools import HERE, ROOT, Tools, find
@@ -40,6 +40,7 @@ _ALL: dict[str, tuple[Callable[[Stand], list[Figure]], bool]] = {
     "register": (_one(calls.cpu_per_registration), True),
     "relay": (_one(relay.cpu_per_packet), True),
     "latency": (latency.latency, True),
+    "overload": (overload.overload, True),
     "memory": (_one(life.memory), True),
     "start": (life.start, False),
 }

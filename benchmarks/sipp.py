@@ -84,11 +84,22 @@ class Run:
     def count(self, column: str) -> int:
         """A column of SIPp's statistics, as of the last second."""
         try:
+            return int(self._column(column) or 0)
+        except ValueError:
+            return 0
+
+    def mean(self, column: str) -> float:
+        """A column that is a time, in seconds."""
+        hours, minutes, seconds, micros = (int(part) for part in (self._column(column) or "0:0:0:0").split(":"))
+        return 3600 * hours + 60 * minutes + seconds + micros / 1e6
+
+    def _column(self, name: str) -> str:
+        try:
             with (self._folder / "stat.csv").open(newline="") as file:
                 rows = list(csv.reader(file, delimiter=";"))
-            return int(dict(zip(rows[0], rows[-1], strict=False)).get(column) or 0)
-        except (OSError, IndexError, ValueError):
-            return 0
+            return dict(zip(rows[0], rows[-1], strict=False)).get(name) or ""
+        except (OSError, IndexError):
+            return ""
 
     def wait(self, tolerated: float = 0.001) -> int:
         """

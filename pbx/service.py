@@ -260,7 +260,8 @@ class PbxService(MultiService):
         restored = self.location.restore(rows, self._flow_again)
         await self._close_cut_calls()
         self.driver.core = self.b2bua
-        self.watchdog = Watchdog(self.reactor, self._shed, self.transports.own_udp)
+        driver = self.driver
+        self.watchdog = Watchdog(self.reactor, self._shed, self.transports.own_udp, times_behind=lambda: driver.times_behind)
         if self.watches:
             self.watchdog.setServiceParent(self)
             self.dns_watch.setServiceParent(self)

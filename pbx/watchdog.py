@@ -4,7 +4,8 @@ The watchdog: is the loop alive, is it in time, does the exchange still answer?
 Three looks at the same question:
 
 - The loop's own lag: how late a timer comes. While it is large, new calls are refused with 503 and Retry-After, so that
-  those that are there can be served (`Lag`).
+  those that are there can be served (`Lag`). Whether datagrams wait too long is seen where they are read (`pbx.net.udp`),
+  within milliseconds; it is told here.
 - A thread that sees when the loop stands still, and names the place in the code where it does.
 - Under systemd (``WatchdogSec=``) an OPTIONS to ourselves: only an answer to it is passed on as a sign of life, so that
   a process that lives and is deaf is started anew.
@@ -38,6 +39,8 @@ SHED_ABOVE = 0.25
 """Seconds of lag above which new calls are refused."""
 SHED_UNTIL = 0.05
 """Seconds of lag below which they are welcome again."""
+CALM = 20
+"""Beats without a datagram that waited too long, after which that time is over."""
 STANDSTILL = 2.0
 """Seconds without a beat after which the place is named."""
 
@@ -54,10 +57,18 @@ class Lag:
         shedding: Whether new calls are being refused.
     """
 
-    def __init__(self, clock: IReactorTime, shed: Callable[[str], None]) -> None:
-        """``shed``: called with the reason to refuse new calls, and with "" when there is none any more."""
+    def __init__(self, clock: IReactorTime, shed: Callable[[str], None], times_behind: Callable[[], int] = lambda: 0) -> None:
+        """
+        Args:
+            clock: Whose timers are looked at.
+            shed: Called with the reason to refuse new calls, and with "" when there is none any more.
+            times_behind: How often datagrams have begun to wait too long (`pbx.net.driver.Driver.times_behind`).
+        """
         self._clock = clock
         self._shed = shed
+        self._times_behind = times_behind
+        self._seen_behind = 0
+        self._calm = CALM
         self._call: IDelayedCall | None = None
         self._due = 0.0
         self.last = 0.0
@@ -87,7 +98,21 @@ class Lag:
             self.shedding = False
             log.info("the loop is in time again")
             self._shed("")
+        self._tell_of_the_queue()
         self.start()
+
+    def _tell_of_the_queue(self) -> None:
+        """Log the beginning and the end of a time in which calls are refused because more comes than can be done."""
+        times = self._times_behind()
+        if times != self._seen_behind:
+            if self._calm >= CALM:
+                log.warn("more comes than can be done: new calls are refused in between")
+            self._calm = 0
+        elif self._calm < CALM:
+            self._calm += 1
+            if self._calm == CALM:
+                log.info("all calls are taken again")
+        self._seen_behind = times
 
 
 class Standstill(threading.Thread):
@@ -185,13 +210,19 @@ class Watchdog(Service):
     """All three, for as long as the server runs."""
 
     def __init__(
-        self, reactor: Any, shed: Callable[[str], None], sip: tuple[str, int] | None, environment: dict[str, str] | None = None
+        self,
+        reactor: Any,
+        shed: Callable[[str], None],
+        sip: tuple[str, int] | None,
+        environment: dict[str, str] | None = None,
+        *,
+        times_behind: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``sip``: where our own UDP port can be reached; None: there is none, and systemd hears of the loop alone."""
+        """``sip``: where our own UDP port can be reached; None: there is none, and systemd hears of the loop alone. See also `Lag`."""
         self.setName("watchdog")
         self._reactor = reactor
         self._sip = sip
-        self.lag = Lag(reactor, shed)
+        self.lag = Lag(reactor, shed, times_behind)
         self.supervisor = Supervisor(dict(os.environ) if environment is None else environment)
         self._standstill: Standstill | None = None
         self._test: SelfTest | None = None

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from pbx.sip.message import Request, parse_message
 from pbx.testing.time import run_for
-from pbx.watchdog import BEAT, Lag, SelfTest, Standstill, Supervisor
+from pbx.watchdog import BEAT, CALM, Lag, SelfTest, Standstill, Supervisor
 
 
 class LagTests(SynchronousTestCase):
@@ -39,6 +41,30 @@ class LagTests(SynchronousTestCase):
         run_for(self.clock, BEAT)
         self.assertEqual(self.said, ["overloaded", ""])
         self.assertAlmostEqual(self.lag.worst, 1.0)
+
+    def test_datagrams_that_wait(self) -> None:
+        """That new calls are refused in between is logged once, and once that it is over."""
+        said: list[str] = []
+
+        @implementer(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if event.get("log_namespace") == "pbx.watchdog":
+                said.append(str(event["log_format"]))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        times = [0]
+        lag = Lag(self.clock, self.said.append, lambda: times[0])
+        lag.start()
+        self.addCleanup(lag.stop)
+        run_for(self.clock, BEAT * 4)
+        self.assertEqual(said, [])
+        for times[0] in (1, 1, 5, 9):
+            run_for(self.clock, BEAT * 3)
+        self.assertEqual(said, ["more comes than can be done: new calls are refused in between"])
+        run_for(self.clock, BEAT * CALM)
+        self.assertEqual(said[1:], ["all calls are taken again"])
+        self.assertEqual(self.said, [])
 
     def test_nothing_left_after_stop(self) -> None:
         """A watchdog that is stopped leaves no timer."""

@@ -34,6 +34,8 @@ class SipDriver(Protocol):
     """Runs the machines of the core: `pbx.net.driver.Driver`."""
 
     transactions: Transactions
+    behind: int
+    """How many sockets have datagrams that wait too long; while there is one, new calls are refused."""
     flow_watchers: list[Callable[[Flow], None]]
     """Told of each connection that is gone."""
 

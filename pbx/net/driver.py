@@ -88,6 +88,10 @@ class Driver:
         """Called with ``("received" or "sent", data, flow, now)`` for each message; one that raises is taken out."""
         self.flow_watchers: list[Callable[[Flow], None]] = []
         """Told of each connection that is gone, after the transactions that waited for an answer over it."""
+        self.behind = 0
+        """UDP sockets whose datagrams wait too long before they are read (`pbx.net.udp.LATE`): more comes than can be done."""
+        self.times_behind = 0
+        """How often a socket has fallen behind."""
         self.failures: dict[str, int] = {}
         """What has broken where, and how often; the first of each kind is logged."""
         self.now: Callable[[], float] = clock.seconds
@@ -150,6 +154,15 @@ class Driver:
             self._log_once(current_failure(), "an ICMP error broke the transactions")
             return
         self.carry_out(effects)
+
+    def fell_behind(self) -> None:
+        """Datagrams wait too long in a socket."""
+        self.behind += 1
+        self.times_behind += 1
+
+    def caught_up(self) -> None:
+        """No longer."""
+        self.behind -= 1
 
     def refuse(self, head: bytes, flow: Flow, status: int) -> None:
         """

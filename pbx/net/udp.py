@@ -9,7 +9,10 @@ and is not used for that reason.
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
+import struct
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.error import CannotListenError
@@ -39,7 +42,15 @@ _LARGEST = 65535
 _SHORTEST = 21
 """Bytes: nothing shorter is a SIP message ("A a:a SIP/2.0" and an empty Via); keep-alives (RFC 5626 §4.4.1, STUN, zeros) are."""
 
+LATE = 0.02
+"""Seconds that a datagram may have waited in the socket's queue; above, more comes than we can do."""
+IN_TIME = 0.005
+"""Seconds of waiting below which all is well again."""
+
 # Linux; the socket module does not name them.
+_STAMP_OF_THE_LAST = 0x8906
+"""socket(7), SIOCGSTAMP: when the datagram read last had come, as a ``timeval``. To ask for it once switches it on."""
+_TIMEVAL = struct.Struct("@ll")
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _MSG_ERRQUEUE = getattr(socket, "MSG_ERRQUEUE", 0)
 
@@ -52,6 +63,10 @@ class Receiver(Protocol):
     def received(self, data: bytes, flow: Flow) -> None: ...
 
     def unreachable(self, data: bytes) -> None: ...
+
+    def fell_behind(self) -> None: ...
+
+    def caught_up(self) -> None: ...
 
 
 class UdpFlow(Flow):
@@ -109,6 +124,7 @@ class UdpPort:
         self._most_flows = most_flows
         self._flows: dict[tuple[str, int] | tuple[str, int, int, int], UdpFlow] = {}
         self._socket: socket.socket | None = None
+        self._is_behind = False
         self.sendto: Callable[[bytes, tuple[object, ...]], int]
         """Of the socket; what it raises is for `not_sent`."""
         self.family = socket.AF_INET6 if ":" in interface else socket.AF_INET
@@ -141,6 +157,7 @@ class UdpPort:
         _ask_for_room(sock)
         self._report_errors(sock)
         self._socket = sock
+        self._waited()
         self.sendto = sock.sendto
         self.address = sock.getsockname()[:2]
         self.name = f"{in_brackets(self.address[0])}:{self.address[1]}"
@@ -152,6 +169,7 @@ class UdpPort:
         if sock is not None:
             self._reactor.removeReader(self)
             sock.close()
+            self._fall_behind(False)
         self._flows.clear()
 
     def flow(self, destination: tuple[str, int] | tuple[str, int, int, int]) -> UdpFlow:
@@ -190,6 +208,8 @@ class UdpPort:
             try:
                 data, source = recvfrom(_LARGEST)
             except BlockingIOError:
+                if self._is_behind:
+                    self._fall_behind(False)
                 return
             except OSError:
                 # Somebody answered a packet of ours with ICMP: it is told here, though it concerns no packet that has come.
@@ -207,6 +227,26 @@ class UdpPort:
                 _log.failure("a datagram from {source} broke the receiver", source=source)
             if self._socket is None:
                 return
+        waited = self._waited()
+        if waited > LATE or waited < IN_TIME:
+            self._fall_behind(waited > LATE)
+
+    def _waited(self) -> float:
+        """Seconds that the datagram read last had waited in the socket's queue; 0.0 where the system does not tell."""
+        assert self._socket is not None
+        try:
+            seconds, micros = _TIMEVAL.unpack(fcntl.ioctl(self._socket, _STAMP_OF_THE_LAST, bytes(_TIMEVAL.size)))
+        except OSError:  # none has come yet, or there is no such thing
+            return 0.0
+        waited: float = time.time() - (seconds + micros / 1e6)
+        return waited
+
+    def _fall_behind(self, is_behind: bool) -> None:
+        """Tell the receiver when that changes."""
+        if is_behind is not self._is_behind:
+            self._is_behind = is_behind
+            tell = self._receiver.fell_behind if is_behind else self._receiver.caught_up
+            tell()
 
     def connectionLost(self, reason: Failure) -> None:
         """

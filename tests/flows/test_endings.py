@@ -124,6 +124,20 @@ class EndingTests(FlowTests):
         self.assertEqual(call.statuses, [503])
         self.assertIsNotNone(alice.received(503)[0].first("retry-after"))
 
+    def test_no_new_calls_while_behind(self) -> None:
+        """While datagrams wait too long, a new call hears 503 and may come again at once; calls that are there go on, and end."""
+        alice, bob = self.two_phones()
+        call, answered = self.connected(alice, bob)
+        self.world.service.driver.fell_behind()
+        late = alice.dial("101")
+        self.world.run(0.5)
+        self.assertEqual((late.statuses, alice.received(503)[0].first("retry-after")), ([503], "1"))
+        call.hang_up()
+        self.world.run(0.5)
+        self.assertEqual(answered.state, "over")
+        self.world.service.driver.caught_up()
+        self.connected(alice, bob)
+
 
 class LostConnectionTests(FlowTests):
     """Phones on TCP whose connection breaks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from pbx.net.udp import UdpPort
+from pbx.net.udp import LATE, UdpPort
 from tests.net.recording import MESSAGE, plain_addresses
 
 
@@ -44,6 +45,13 @@ class Receiver:
         self.undelivered: list[bytes] = []
         self.error: Exception | None = None
         self.then: Callable[[], object] | None = None
+        self.told: list[str] = []
+
+    def fell_behind(self) -> None:
+        self.told.append("behind")
+
+    def caught_up(self) -> None:
+        self.told.append("caught up")
 
     def received(self, data: bytes, flow: Any) -> None:
         self.heard.append((data, flow))
@@ -136,6 +144,41 @@ class UdpTests(SynchronousTestCase):
         self.assertEqual(len(self.receiver.heard), 32)
         self.port.doRead()
         self.assertEqual(len(self.receiver.heard), 40)
+
+    def test_burst(self) -> None:
+        """Many datagrams at once that have not waited are nothing special."""
+        for _ in range(70):
+            self.say(MESSAGE)
+        for _ in range(3):
+            self.port.doRead()
+        self.assertEqual((len(self.receiver.heard), self.receiver.told), (70, []))
+
+    def test_behind(self) -> None:
+        """Datagrams that have waited too long are told of once, and once that it is over."""
+        for _ in range(70):
+            self.say(MESSAGE)
+        time.sleep(LATE * 1.2)
+        self.port.doRead()
+        self.port.doRead()
+        self.assertEqual(self.receiver.told, ["behind"])
+        self.port.doRead()
+        self.assertEqual((len(self.receiver.heard), self.receiver.told), (70, ["behind", "caught up"]))
+
+    def test_one_that_waited(self) -> None:
+        """A look that takes all that is there has caught up with it, however late it came."""
+        self.say(MESSAGE)
+        time.sleep(LATE * 1.2)
+        self.port.doRead()
+        self.assertEqual(self.receiver.told, [])
+
+    def test_stopped_while_behind(self) -> None:
+        """A socket that is closed is behind no more."""
+        for _ in range(70):
+            self.say(MESSAGE)
+        time.sleep(LATE * 1.2)
+        self.port.doRead()
+        self.port.stop()
+        self.assertEqual(self.receiver.told, ["behind", "caught up"])
 
     def test_keep_alives(self) -> None:
         """Keep-alives, STUN and empty datagrams go no further (RFC 5626 §4.4)."""
