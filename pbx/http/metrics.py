@@ -100,6 +100,7 @@ class Metrics:
         lag = service.watchdog.lag if service.watchdog is not None else None
         yield _gauge("loop_lag_seconds", "How late the last timer came.", lag.last if lag else 0.0)
         yield _gauge("loop_lag_worst_seconds", "How late the worst timer came since the start.", lag.worst if lag else 0.0)
+        yield _counter("times_behind", "Times that datagrams began to wait too long, and calls to be refused.", service.driver.times_behind)
         yield _gauge("refusing_calls", "1 while new calls are refused: starting, overloaded or shutting down.", bool(service.refusing()))
         yield _counters("http_requests", "HTTP requests that were answered, by status.", "status", self._answered)
         tables = GaugeMetricFamily("pbx_table_entries", "The length of each table that stands.", labels=["table"])

@@ -61,10 +61,11 @@ class MetricsTests(HttpTestCase):
             self.assertGreater(read[name], 0)
         self.assertEqual((read["pbx_loop_lag_seconds"], read["pbx_refusing_calls"]), (0, 0))
         self.world.service.b2bua.refusing = "overloaded"
+        self.world.service.driver.fell_behind()
         assert self.world.service.watchdog is not None
         self.world.service.watchdog.lag.last = 0.5
         read = self.read()
-        self.assertEqual((read["pbx_loop_lag_seconds"], read["pbx_refusing_calls"]), (0.5, 1))
+        self.assertEqual((read["pbx_loop_lag_seconds"], read["pbx_refusing_calls"], read["pbx_times_behind_total"]), (0.5, 1, 1))
 
     def test_requests(self) -> None:
         """Requests are counted by status, those included that were refused at the door."""
