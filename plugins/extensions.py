@@ -98,7 +98,9 @@ class Extensions:
         self._trusted: dict[str, Caller] = {}
         self._callers: dict[str, Caller] = {}
         self._static: dict[str, Target] = {}
-        self._challenges: dict[str, Challenge] = {}  # where they are not as for everybody
+        # Where they are not as for everybody: old phones stop at an algorithm that they do not know. What an extension has
+        # proved does not show here, or a stranger could tell by it which extensions there are.
+        self._challenges: dict[str, Challenge] = {}
         self._accepted: dict[str, tuple[str, ...]] = {}  # digest algorithms, where they are fewer than all
         for number, extension in settings.items():
             peer = Peer(
@@ -139,23 +141,14 @@ class Extensions:
             return trusted
         username = arrival.username
         if not username:
-            return self._challenge(arrival.claimed) if self._challenges else None
+            return self._challenges.get(arrival.claimed) if self._challenges else None
         algorithms = self._accepted.get(username)
         if not arrival.proves(self._secrets.get(username), algorithms):
-            return self._challenge(username)
+            return self._challenges.get(username)
         if algorithms is None and arrival.algorithm == "SHA-256":
             # It can do better than MD5, so nobody gets to try MD5 in its name any more (RFC 8760 §2.4).
             self._accepted[username] = ("SHA-256",)
         return self._callers[username]
-
-    def _challenge(self, number: str) -> Challenge | None:
-        """
-        What is offered to whoever claims to be ``number``: the algorithms of its own, if the file names some.
-
-        Old phones stop at an algorithm that they do not know. What an extension has proved does not show here, or a stranger
-        could tell by it which extensions there are.
-        """
-        return self._challenges.get(number)
 
     async def route(self, call: Call) -> Verdict:
         """Ring the devices of the called extension; without any it is unreachable."""

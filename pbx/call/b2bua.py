@@ -157,12 +157,10 @@ class B2bua:
         return None
 
     def _invite(self, request: Request, flow: Flow, caller: Caller) -> None:
-        if self.refusing:
-            self._answer(request, flow, 503, build.lines(("Retry-After", "10")) + build.warning(self.refusing))
-            return
-        if self._driver.behind:
-            # A refusal costs a fifth of a call: thus the queue is short again in a moment, and nobody shall stay away for long.
-            self._answer(request, flow, 503, build.lines(("Retry-After", "1")) + build.warning("overloaded"))
+        if self.refusing or self._driver.behind:
+            # A refusal costs little of what a call does: a queue is short again in a moment, and nobody shall stay away for long.
+            later, why = ("10", self.refusing) if self.refusing else ("1", "overloaded")
+            self._answer(request, flow, 503, build.lines(("Retry-After", later)) + build.warning(why))
             return
         called = caller.called or self._called(request, flow)
         if called is None:
