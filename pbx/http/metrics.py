@@ -93,7 +93,8 @@ class Metrics:
         yield _counters("calls_ended", "Calls that are over, by outcome.", "outcome", self._tally.ended)
         yield _counter("talk_seconds", "Seconds from answer to end, of all calls that are over.", self._tally.talked)
         yield _gauge("registrations", "Devices that are registered.", len(service.location))
-        yield _counters("messages_dropped", "SIP messages that were not looked at, by reason.", "reason", service.guard.dropped)
+        dropped = {**service.guard.dropped, "crowd": service.driver.registers.dropped}
+        yield _counters("messages_dropped", "SIP messages that were not looked at, by reason.", "reason", dropped)
         yield _counter(
             "failures", "What has broken in the receive path; the log has the first of each kind.", sum(service.driver.failures.values())
         )

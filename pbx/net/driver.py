@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pbx.net.register_queue import REGISTER, RegisterQueue
 from pbx.net.timers import Clockwork, current_failure
 from pbx.sip.client_transaction import CANCEL_SUFFIX
 from pbx.sip.effects import Arm, Arrived, Cancelled, Ended, Notify, Responded, Send
@@ -97,6 +98,8 @@ class Driver:
         self.now: Callable[[], float] = clock.seconds
         """Seconds on the driver's clock."""
         self.clockwork = Clockwork(clock, self.carry_out, self._machine_broke)
+        self.registers = RegisterQueue(clock, self._take)
+        """REGISTERs that wait for each other."""
         self._clock = clock
         self._waiting: deque[Effect] = deque()
         self._busy = False
@@ -112,6 +115,16 @@ class Driver:
             self.kept.append((now, False, data, flow))
             if self.taps:
                 self._tap("received", data, flow, now)
+        except Exception:
+            self._log_once(current_failure(), "a message from {flow} broke the receiver", flow=flow)
+            return
+        if data.startswith(REGISTER):
+            self.registers.add(data, flow, now)
+        else:
+            self._take(data, flow, now)
+
+    def _take(self, data: bytes, flow: Flow, now: float) -> None:
+        try:
             effects = self.transactions.receive(data, flow, now)
         except Exception:
             self._log_once(current_failure(), "a message from {flow} broke the transactions", flow=flow)
@@ -209,10 +222,11 @@ class Driver:
 
     def sizes(self) -> dict[str, int]:
         """The lengths of the tables here and in the transactions, for the shell."""
-        return {**self.transactions.sizes(), **self.clockwork.sizes()}
+        return {**self.transactions.sizes(), **self.clockwork.sizes(), "registers_waiting": len(self.registers)}
 
     def stop(self) -> None:
         """Wake nobody any more."""
+        self.registers.stop()
         self.clockwork.stop()
 
     # The queue

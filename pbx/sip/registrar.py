@@ -167,16 +167,17 @@ class _Change:
 
     def take(self, contact: NameAddr, seconds: int) -> None:
         """One Contact of the request (§10.3 step 7)."""
+        text = str(contact.uri)
         if not seconds:
-            old = self._find(contact, "")
+            old = self._find(text, contact, "")
             if old is not None:
                 if old not in self.added:
                     self.removed.append(old)
                 self._drop(old)
             return
         instance = (contact.parameters.get("+sip.instance") or "").lower()
-        old = self._find(contact, instance)
-        new = self._binding(contact, instance, seconds, self.now if old is None else old.registered_at)
+        old = self._find(text, contact, instance)
+        new = self._binding(text, contact, instance, seconds, self.now if old is None else old.registered_at)
         if old is None:
             self.bindings.append(new)
             self.added.append(new)
@@ -203,12 +204,10 @@ class _Change:
             if binding in group:
                 group.remove(binding)
 
-    def _find(self, contact: NameAddr, instance: str) -> Binding | None:
-        uri = contact.uri
-        text = str(uri)
+    def _find(self, text: str, contact: NameAddr, instance: str) -> Binding | None:
         found = next((one for one in self.bindings if one.contact == text), None)
         if found is None:
-            found = next((one for one in self.bindings if equivalent(parse_uri(one.contact), uri)), None)
+            found = next((one for one in self.bindings if equivalent(parse_uri(one.contact), contact.uri)), None)
         if found is None and instance:
             # A device that comes back with another address: its old contact leads nowhere any more.
             found = next((one for one in self.bindings if one.instance == instance and one not in self.touched), None)
@@ -216,11 +215,11 @@ class _Change:
             _check_order(found, self.request, self.cseq)
         return found
 
-    def _binding(self, contact: NameAddr, instance: str, seconds: int, registered_at: float) -> Binding:
-        rest = format_parameters({name: value for name, value in contact.parameters.items() if name != "expires"})
+    def _binding(self, text: str, contact: NameAddr, instance: str, seconds: int, registered_at: float) -> Binding:
+        rest = {name: value for name, value in contact.parameters.items() if name != "expires"}
         return Binding(
             self.aor,
-            str(contact.uri),
+            text,
             instance,
             self.request.call_id,
             self.cseq,
@@ -232,7 +231,7 @@ class _Change:
             self.request.first("user-agent") or "",
             registered_at,
             self.now,
-            rest,
+            format_parameters(rest) if rest else "",
         )
 
 

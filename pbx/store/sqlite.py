@@ -3,7 +3,9 @@ The store in SQLite: writes queue up, go out as one transaction, and are told of
 
 What is asked for while a batch is under way, or within 100 ms of the first one, forms the
 next batch. Call records, for which nobody waits, are given 250 ms, for each batch wakes two
-threads. Everything goes through that one queue: a read sees all that was written before it.
+threads; bindings, which a phone waits for and which come in handfuls when there are many
+(`pbx.net.register_queue`), only the rest of the loop's turn. Everything goes through that
+one queue: a read sees all that was written before it.
 """
 
 from __future__ import annotations
@@ -32,12 +34,27 @@ BATCH_DELAY = 0.1
 """Seconds that the first statement of a batch waits for company: a batch costs two threads a waking, and a phone does not see them."""
 RECORD_DELAY = 0.25
 """The same if it is a call record: only a shutdown waits for it, and a crash may cost so much."""
+BINDING_DELAY = 0.0
+"""The same if it is a binding: those of one turn of the loop go out together."""
 MAX_WAITING = 100_000
 """Statements waiting at most: beyond, the disk is too slow for the traffic, and callers hear it at once."""
 TRIM_EVERY = 500
 """Finished records between two looks at how many there are."""
 
 _TRIM = "DELETE FROM records WHERE finished = 1 AND id <= (SELECT max(id) FROM records) - ?"
+
+
+class _Json:
+    """A value that is written as JSON when its batch is: in the store's thread, many of them one after the other."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __conform__(self, _protocol: object) -> str:
+        """Asked by `sqlite3` as the statement is carried out."""
+        return json_text(self._value)
 
 
 @implementer(IStore)
@@ -51,7 +68,7 @@ class SqliteStore:
 
     Args:
         folder: The state folder; None: everything is in memory, for tests.
-        reactor: Takes calls from the store's thread.
+        reactor: Time, and calls from the store's thread.
         worker: Where the work is done; by default a thread.
         keep_records: How many call records are kept.
     """
@@ -61,6 +78,7 @@ class SqliteStore:
     def __init__(self, folder: Path | None, reactor: Any, *, worker: Worker | None = None, keep_records: int = 100_000) -> None:
         self._database = Database(folder / "pbx.sqlite" if folder is not None else None)
         self._worker: Worker = worker if worker is not None else ThreadWorker(reactor.callFromThread)
+        self._reactor = reactor
         self._keep_records = keep_records
         # A deque: the store's thread takes from one end while the reactor's puts in at the other.
         self._waiting: deque[_Asked] = deque()
@@ -104,9 +122,9 @@ class SqliteStore:
     def save_bindings(self, aor: str, bindings: list[dict[str, Any]]) -> Deferred[None]:
         """Replace the bindings of ``aor``; an empty list forgets it."""
         if not bindings:
-            return self._tell("DELETE FROM bindings WHERE aor = ?", (aor,))
+            return self._tell("DELETE FROM bindings WHERE aor = ?", (aor,), BINDING_DELAY)
         sql = "INSERT INTO bindings VALUES (?, ?) ON CONFLICT (aor) DO UPDATE SET bindings = excluded.bindings"
-        return self._tell(sql, (aor, json_text(bindings)))
+        return self._tell(sql, (aor, _Json(bindings)), BINDING_DELAY)
 
     def load_bindings(self) -> Deferred[dict[str, list[dict[str, Any]]]]:
         """All bindings, by address of record."""
@@ -194,7 +212,11 @@ class SqliteStore:
         self._waiting.append((statement, done, delay))
         if not self._busy:
             self._busy = True
-            self._begin(delay)
+            if delay:
+                self._begin(delay)
+            else:  # the store's thread would begin with the first alone, while others are being asked for
+                self._waits = 0.0
+                self._reactor.callLater(0, self._begin, 0.0)
         elif delay < self._waits:
             self._hurry(delay)
 

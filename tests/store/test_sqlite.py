@@ -140,8 +140,10 @@ class BatchTests(StoreCase):
     """Writes go out together, and are told of once they are committed."""
 
     def test_reads_do_not_wait(self) -> None:
-        """What is asked for is given at once, so that a start is not held up; a write that waits goes out with it."""
-        self.assertEqual(self.successResultOf(self.store.load_bindings()), {})
+        """What is asked for is given after this turn of the loop, so that a start is not held up; a write that waits goes out with it."""
+        bindings = self.store.load_bindings()
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(bindings), {})
         written = self.store.put("a", "1", "one")
         read = self.store.get("a", "1")
         self.clock.advance(0)
@@ -201,12 +203,34 @@ class BatchTests(StoreCase):
         self.successResultOf(second)
 
     def test_bindings_do_not_wait_for_records(self) -> None:
-        """A phone that registers gets its answer after 10 ms although a record has begun to wait; the record is written with it."""
+        """A phone that registers gets its answer at once although a record has begun to wait; the record is written with it."""
         record = self.store.finish_record("a", "{}")
         saved = self.store.save_bindings("100", [{"contact": "x"}])
-        self.clock.advance(sqlite.BATCH_DELAY)
+        self.clock.advance(0)
         self.successResultOf(saved)
         self.successResultOf(record)
+
+    def test_bindings_of_one_turn(self) -> None:
+        """Bindings that are saved and forgotten in one turn of the loop go out as one batch, before anything else happens."""
+        worker = LaterWorker()
+        store = SqliteStore(self.folder, self.clock, worker=worker)
+        saved = store.save_bindings("100", [{"contact": "x"}]), store.save_bindings("101", [])
+        self.assertEqual(worker.delays, [])
+        self.clock.advance(0)
+        self.assertEqual(worker.delays, [0.0])
+        worker.work()
+        worker.finish()
+        for one in saved:
+            self.successResultOf(one)
+        self.assertEqual((worker.delays, store.sizes()), ([0.0], {"store_waiting": 0}))
+
+    def test_broken_value(self) -> None:
+        """A binding that is no JSON fails alone: it is written when its batch is."""
+        bad = self.store.save_bindings("100", [{"contact": object()}])
+        good = self.store.save_bindings("101", [{"contact": "x"}])
+        self.clock.advance(0)
+        self.assertIn("the store refuses this", str(self.failureResultOf(bad, StoreError).value))
+        self.successResultOf(good)
 
     def test_next_batch_of_records(self) -> None:
         """Records that come while a batch is written wait again for company; a read among them does not let them."""
