@@ -41,6 +41,7 @@ _ALL: dict[str, tuple[Callable[[Stand], list[Figure]], bool]] = {
     "relay": (_one(relay.cpu_per_packet), True),
     "latency": (latency.latency, True),
     "overload": (overload.overload, True),
+    "crowd": (_one(overload.crowd), True),
     "memory": (_one(life.memory), True),
     "start": (life.start, False),
 }

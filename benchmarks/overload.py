@@ -1,10 +1,12 @@
-"""What becomes of calls when twice as many come as can be served (RELIABILITY: overload)."""
+"""What becomes of calls when more comes than can be served (RELIABILITY: overload)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmarks.figures import Figure, Invalid
-from benchmarks.servers import Server
-from benchmarks.sipp import Run
+from benchmarks.servers import CROWD, Server
+from benchmarks.sipp import Load, Run
 from benchmarks.stand import Stand
 from benchmarks.tools import HERE
 
@@ -41,6 +43,37 @@ def overload(stand: Stand) -> list[Figure]:
         figure.notes.append(f"the most are {most:.0f} calls/s")
         figure.commands = [*stand.command_lines(exchange), run.command_line]
     return [lost, refused]
+
+
+def crowd(stand: Stand, telephones: int = 4500, rate: int = 20) -> Figure:
+    """
+    Calls that fail, or hear 503, while more telephones register than can be served: after a power cut all come at once.
+
+    Args:
+        stand: The stand.
+        telephones: REGISTERs with digest that begin in a second.
+        rate: Calls a second meanwhile.
+    """
+    figure = Figure("crowd", f"failed calls while {telephones} telephones/s register", "calls", judged="value", gate=0)
+    exchange = stand.exchange_in_a_crowd()
+    seconds = stand.effort.seconds
+    calls = stand.load(rate, seconds)
+    assert stand.tools.harness is not None
+    scenario = stand.tools.harness / "sipp" / "register.xml"
+    registers = Load(scenario, None, telephones, int(telephones * seconds / 4), users=True, source=CROWD)
+    stand.run(exchange, replace(registers, rate=100, count=1000)).wait(tolerated=1.0)
+    failed: list[tuple[float, float | None]] = []
+    for _ in range(stand.effort.pairs):
+        run, storm = stand.run(exchange, calls), stand.run(exchange, registers)
+        failed.append((float(calls.count - run.wait(tolerated=1.0)), None))
+        storm.stop()
+        registered, repeated = (storm.count(name) for name in ("SuccessfulCall(C)", "Retransmissions(C)"))
+        stand.say(f"  crowd: {failed[-1][0]:.0f} of {calls.count} calls failed; {registered} registered, {repeated} repetitions")
+        figure.commands = [*stand.command_lines(exchange), run.command_line, storm.command_line]
+    figure.notes.append(f"{len(failed)} runs of {calls.count} calls and {registers.count} REGISTERs; the sum counts")
+    figure.take(failed)
+    figure.ours = sum(ours for ours, _ in failed)
+    return figure
 
 
 def _served(stand: Stand, server: Server, rate: int) -> tuple[Run, float]:

@@ -15,7 +15,7 @@ from benchmarks.figures import Invalid
 
 NETWORK = f"127.7.{1 + os.getpid() % 250}."
 """Where this run takes place, so that no other run, and nobody who uses ``bench.toml`` as it is, has its ports."""
-SERVER, CALLER, CALLEE = f"{NETWORK}1", f"{NETWORK}2", f"{NETWORK}3"
+SERVER, CALLER, CALLEE, CROWD = f"{NETWORK}1", f"{NETWORK}2", f"{NETWORK}3", f"{NETWORK}4"
 
 _CPU_CLOCK = 2
 """clock_getcpuclockid(3), as Linux makes it: the inverted process id, three bits to the left, and this."""

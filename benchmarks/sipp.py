@@ -31,6 +31,7 @@ class Load:
         count: Calls.
         hold: Seconds from answer to BYE.
         users: Whether the scenario takes users from a file, ``u0000`` and so on.
+        source: Where the calling side is.
     """
 
     caller: Path
@@ -39,6 +40,7 @@ class Load:
     count: int
     hold: float = 0.1
     users: bool = False
+    source: str = CALLER
 
 
 class Run:
@@ -55,7 +57,7 @@ class Run:
                 "callee", [sipp, CALLER, "-sf", str(load.callee), *_at(CALLEE, CALLEE_PORT), *common, "-rtcheck", "loose"]
             )
             time.sleep(0.3)
-        self.command = [sipp, f"{SERVER}:{server.port}", "-sf", str(load.caller), *_at(CALLER, CALLER_PORT), *common]
+        self.command = [sipp, f"{SERVER}:{server.port}", "-sf", str(load.caller), *_at(load.source, CALLER_PORT), *common]
         self.command += ["-s", NUMBER, "-key", "from_user", "trunk", "-r", str(load.rate), "-m", str(load.count)]
         self.command += [
             "-l",

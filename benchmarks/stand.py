@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.figures import Invalid
-from benchmarks.servers import CALLEE, CALLER, NETWORK, SERVER, Server
+from benchmarks.servers import CALLEE, CALLER, CROWD, NETWORK, SERVER, Server
 from benchmarks.sipp import CALLEE_PORT, NUMBER, PASSWORD, USERS, Load, Run
 from benchmarks.tools import HERE, Tools, twistd
 
-EXCHANGE_PORT, DIGEST_PORT, NUMBERS_PORT, FLOOR_PORT, LINE_PORT, FORWARD_PORT = 15060, 15061, 15062, 15063, 15064, 15065
+EXCHANGE_PORT, DIGEST_PORT, NUMBERS_PORT, FLOOR_PORT, LINE_PORT, FORWARD_PORT, CROWD_PORT = 15060, 15061, 15062, 15063, 15064, 15065, 15066
 NUMBERS = 600
 """Numbers of the configuration for many calls at once: ``1000000001`` and so on, as the harness's caller dials them."""
 
@@ -83,6 +83,10 @@ class Stand:
     def exchange_that_forwards(self) -> Server:
         """The exchange of ``bench.toml``, whose callee has its calls go to another number while it is busy."""
         return self._shared("exchange-forward", lambda: self._pbx("exchange-forward", forwarding_configuration(), FORWARD_PORT))
+
+    def exchange_in_a_crowd(self) -> Server:
+        """The exchange of ``bench.toml``, and users who register from another address than that of the caller."""
+        return self._shared("exchange-crowd", lambda: self._pbx("exchange-crowd", crowd_configuration(), CROWD_PORT))
 
     def floor(self) -> Server:
         """The reference: the least that a Twisted B2BUA can cost."""
@@ -168,6 +172,17 @@ def forwarding_configuration() -> str:
     return f'{text}forward_busy = "1001"\n\n[extensions.1001]\ncontact = "sip:1001@{CALLEE}:{CALLEE_PORT}"\n'
 
 
+def crowd_configuration() -> str:
+    """``bench.toml`` with users as in `digest_configuration`, who come from `CROWD`."""
+    text = (
+        configuration()
+        .replace(str(EXCHANGE_PORT), str(CROWD_PORT))
+        .replace("15022", "15027")
+        .replace("[sip]\n", '[sip]\ndigest = ["MD5"]\n')
+    )
+    return f'{text}\n[guard]\nexempt = ["{CROWD}"]\n{_users()}'
+
+
 def digest_configuration() -> str:
     """
     Users with a password, and no trust in addresses.
@@ -179,4 +194,8 @@ def digest_configuration() -> str:
         f'[sip]\nlisten = ["udp:{DIGEST_PORT}:interface={SERVER}"]\ndigest = ["MD5"]\n\n'
         f'[callback]\nport = 0\n\n[shell]\nlisten = "tcp:15023:interface={SERVER}"\n\n[guard]\nexempt = ["{CALLER}"]\n'
     )
-    return head + "".join(f'\n[extensions.u{number:04d}]\npassword = "{PASSWORD}"\n' for number in range(USERS))
+    return head + _users()
+
+
+def _users() -> str:
+    return "".join(f'\n[extensions.u{number:04d}]\npassword = "{PASSWORD}"\n' for number in range(USERS))

@@ -24,9 +24,9 @@ REGISTER: Final = b"REGISTER "
 WINDOW: Final = 0.2
 """Seconds that one waits for others; far below T1 (RFC 3261 §17.1.1.1), after which it would be sent again."""
 CROWD: Final = 8
-"""As many in one window are a crowd: those of the next one wait. A few telephones never do."""
-AT_ONCE: Final = 32
-"""Taken before the loop's other business gets its turn."""
+"""As many in one window are a crowd: those after them wait, and those of the next window. A few telephones never do."""
+AT_ONCE: Final = 16
+"""Taken before the loop's other business gets its turn; fewer than are read in a turn, or the sockets would fill (`pbx.net.udp`)."""
 MOST: Final = 4096
 """So many may wait, which is less than T1 of work; of what comes beyond, a datagram is dropped, for it will be sent again."""
 
@@ -60,6 +60,8 @@ class RegisterQueue:
             self._is_crowd = self._count >= CROWD and window == self._window + 1
             self._window, self._count = window, 0
         self._count += 1
+        if self._count > CROWD:
+            self._is_crowd = True
         waiting = self._waiting
         if not (self._is_crowd or waiting):
             self._take(data, flow, now)

@@ -42,7 +42,8 @@ class Transactions:
     Args:
         ids: Where tags come from.
         timing: Timer values.
-        max_servers: How many server transactions there may be; a new request beyond that gets 503 without one.
+        max_servers: How many server transactions there may be; a new request beyond that gets 503 without one. A fifth of
+            them is for calls alone: thousands of telephones that register after a power cut shall not be in their way.
         caps: How much a peer may send.
 
     It is a machine too (`pbx.sip.effects.Machine`): it wakes to send the 100 of RFC 4320 to what nobody has answered.
@@ -62,6 +63,7 @@ class Transactions:
         self.ids = ids
         self.timing = timing
         self.max_servers = max_servers
+        self._max_without_calls = max_servers - max_servers // 5
         self.caps = caps
         self.servers: dict[ServerKey, ServerTransaction] = {}
         self.clients: dict[bytes, ClientTransaction] = {}
@@ -124,7 +126,8 @@ class Transactions:
             return self._drop("stray ACK") if request.to_tag.startswith(self._stateless_tag) else [Arrived(request, flow)]
         if method == "CANCEL":
             return self._cancel(request, key, flow, now)
-        if len(self.servers) >= self.max_servers:
+        is_of_a_call = method == "INVITE" or request.to_tag != ""
+        if len(self.servers) >= (self.max_servers if is_of_a_call else self._max_without_calls):
             return self._refuse(request, flow, 503, "", _RETRY_AFTER)
         self._latest = request
         self._latest_key = key

@@ -36,6 +36,8 @@ RECORD_DELAY = 0.25
 """The same if it is a call record: only a shutdown waits for it, and a crash may cost so much."""
 BINDING_DELAY = 0.0
 """The same if it is a binding: those of one turn of the loop go out together."""
+LARGEST_BATCH = 100
+"""Statements of one batch at most: when it is written, everybody is told in one turn of the loop, and calls wait so long."""
 MAX_WAITING = 100_000
 """Statements waiting at most: beyond, the disk is too slow for the traffic, and callers hear it at once."""
 TRIM_EVERY = 500
@@ -229,8 +231,8 @@ class SqliteStore:
         self._worker.hurry(delay)
 
     def _carry_out(self) -> tuple[list[_Asked], list[Any] | Exception]:
-        """In the store's thread: all that waits by now is one batch."""
-        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        """In the store's thread: what waits by now is one batch."""
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_BATCH))]
         self._under_way = len(batch)
         try:
             return batch, self._database.carry_out([statement for statement, _, _ in batch])

@@ -54,6 +54,13 @@ class RegisterQueueTests(SynchronousTestCase):
         self.clock.advance(WINDOW / 2)
         self.assertEqual((self.taken, len(self.queue)), ([b"a", b"b", b"c"], 0))
 
+    def test_sudden_crowd(self) -> None:
+        """When all come at once, only the first of them are taken without waiting."""
+        self.add(*(str(number) for number in range(CROWD + 2)))
+        self.assertEqual((len(self.taken), len(self.queue)), (CROWD, 2))
+        self.clock.advance(WINDOW)
+        self.assertEqual((len(self.taken), len(self.queue)), (CROWD + 2, 0))
+
     def test_after_the_crowd(self) -> None:
         """When fewer come, or none for a while, nobody waits any more."""
         self.crowd()

@@ -94,6 +94,18 @@ class ArrivalTests(SynchronousTestCase):
         bench.receive(incoming("CANCEL"))
         self.assertEqual(bench.told, [(0.0, "cancelled")])
 
+    def test_full_but_for_calls(self) -> None:
+        """The last fifth is for INVITE and for what is within a dialog: a BYE must not be refused."""
+        bench = Bench(max_servers=5)
+        for number in range(5):
+            bench.receive(incoming("OPTIONS", f"z9hG4bK{number}"))
+            if number < 4:
+                bench.respond(bench.layer.serve(bench.arrived[-1], UDP, "user", 0.0), 200)
+        self.assertEqual((len(bench.arrived), bench.layer.refused), (4, {503: 1}))
+        bench.receive(incoming("INVITE", "z9hG4bKcall"))
+        bench.receive(incoming("BYE", "z9hG4bKend", to_tag="b"))
+        self.assertEqual([request.method for request in bench.arrived[4:]], ["INVITE", "BYE"])
+
     def test_way_back(self) -> None:
         """Where the port of Via is to be answered and not the source's, all responses go there (§18.2.2)."""
         there = Flow("UDP", ("192.0.2.1", 5080), "192.0.2.9:5060", "udp 192.0.2.1:5080", reliable=False)
