@@ -10,10 +10,12 @@ from zope.interface import implementer
 
 from pbx.api import (
     Answer,
+    Arrival,
     Call,
     Caller,
     Divert,
     IApplication,
+    ICallerIdentifier,
     ICallObserver,
     ICallRouter,
     IOverflow,
@@ -279,12 +281,15 @@ class RoutingTests(FlowTests):
     def test_idle(self) -> None:
         """A plugin that its settings leave nothing to say is neither asked nor told anything, and does not stand in the trace."""
 
-        @implementer(ICallRouter, ICallObserver)
+        @implementer(ICallerIdentifier, ICallRouter, ICallObserver)
         class Idle:
             is_idle = True
 
             def __init__(self, settings: NoSettings, pbx: IPbx) -> None:
                 pass
+
+            def identify(self, arrival: Arrival) -> None:
+                raise ZeroDivisionError
 
             async def route(self, call: Call) -> Verdict:
                 raise ZeroDivisionError
