@@ -27,8 +27,10 @@ CROWD: Final = 8
 """As many in one window are a crowd: those after them wait, and those of the next window. A few telephones never do."""
 AT_ONCE: Final = 16
 """Taken before the loop's other business gets its turn; fewer than are read in a turn, or the sockets would fill (`pbx.net.udp`)."""
-MOST: Final = 4096
+MOST: Final = 2048
 """So many may wait, which is less than T1 of work; of what comes beyond, a datagram is dropped, for it will be sent again."""
+LONGEST: Final = 2048
+"""Octets of one that may wait, so that all together hold 4 MiB at most; what is longer is no telephone's, and is taken at once."""
 
 
 class RegisterQueue:
@@ -63,7 +65,7 @@ class RegisterQueue:
         if self._count > CROWD:
             self._is_crowd = True
         waiting = self._waiting
-        if not (self._is_crowd or waiting):
+        if not (self._is_crowd or waiting) or len(data) > LONGEST:
             self._take(data, flow, now)
         elif len(waiting) < MOST:
             waiting.append((data, flow))

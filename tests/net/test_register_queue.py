@@ -104,6 +104,12 @@ class RegisterQueueTests(SynchronousTestCase):
         self.clock.advance(WINDOW)
         self.assertEqual(self.taken, [b"e", b"a", b"b", b"c"])
 
+    def test_long(self) -> None:
+        """What is longer than a telephone's does not wait: the queue holds 4 MiB at most, whoever fills it."""
+        self.crowd()
+        self.add("a", "b" * 2049, "c" * 2048)
+        self.assertEqual(([len(one) for one in self.taken], len(self.queue)), ([2049], 2))
+
     def test_stop(self) -> None:
         """Afterwards nothing is taken and no timer runs."""
         self.crowd()
