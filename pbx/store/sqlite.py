@@ -245,7 +245,8 @@ class SqliteStore:
         self._busy = bool(self._waiting)
         if self._busy:
             # What waits already has waited while the batch was written, save records: they come all the time.
-            urgent = self._closed or any(delay < RECORD_DELAY for _, _, delay in self._waiting)
+            is_full = len(self._waiting) >= LARGEST_BATCH  # company enough
+            urgent = is_full or self._closed or any(delay < RECORD_DELAY for _, _, delay in self._waiting)
             self._begin(0.0 if urgent else RECORD_DELAY)
         self._note(outcome)
         for index, (_, done, _) in enumerate(batch):

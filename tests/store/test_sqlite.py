@@ -249,6 +249,19 @@ class BatchTests(StoreCase):
         self.assertEqual(worker.delays, [sqlite.RECORD_DELAY, sqlite.RECORD_DELAY, 0.0])
         self.assertEqual(len(self.successResultOf(rows)), 3)
 
+    def test_more_than_one_batch(self) -> None:
+        """What is left when a batch is full goes out right after it: records are not kept waiting, however many come."""
+        self.patch(sqlite, "LARGEST_BATCH", 3)
+        worker = LaterWorker()
+        store = SqliteStore(self.folder, self.clock, worker=worker)
+        for number in range(7):
+            store.finish_record(str(number), "{}")
+        for waiting in (4, 1, 0):
+            worker.work()
+            worker.finish()
+            self.assertEqual(store.sizes(), {"store_waiting": waiting})
+        self.assertEqual(worker.delays, [sqlite.RECORD_DELAY, 0.0, sqlite.RECORD_DELAY])
+
     def test_closing_does_not_wait_for_company(self) -> None:
         """At shutdown records are written at once."""
         record = self.store.finish_record("a", "{}")
