@@ -55,7 +55,7 @@ class _Json:
         self._value = value
 
     def __conform__(self, _protocol: object) -> str:
-        """Asked by `sqlite3` as the statement is carried out."""
+        """Asked by the module sqlite3 as the statement is carried out."""
         return json_text(self._value)
 
 
