@@ -49,15 +49,13 @@ def back_to_back(stand: Stand, rate: int = 100) -> Figure:
     figure = Figure("back_to_back", f"failed calls, 180 + 200 at once, {rate}/s", "calls", judged="value", gate=0)
     exchange = stand.exchange()
     load = stand.load(rate, stand.effort.seconds, caller=HERE / "uac_in_order.xml", callee=HERE / "uas_at_once.xml")
-    failed: list[tuple[float, float | None]] = []
+    failed: list[float] = []
     for _ in range(stand.effort.pairs):
         run = stand.run(exchange, load)
-        failed.append((float(load.count - run.wait(tolerated=1.0)), None))
+        failed.append(float(load.count - run.wait(tolerated=1.0)))
         figure.commands = [*stand.command_lines(exchange), run.command_line]
     figure.notes.append(f"{len(failed)} runs of {load.count} calls; the sum counts")
-    figure.take(failed)
-    figure.ours = sum(ours for ours, _ in failed)
-    return figure
+    return figure.take_sum(failed)
 
 
 def _compared(stand: Stand, figure: Figure, ours: Server, reference: Server, load: Load, load_of_reference: Load | None = None) -> Figure:

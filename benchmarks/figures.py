@@ -89,6 +89,12 @@ class Figure:
             self.ratio = median(ratios) if ratios else None
         return self
 
+    def take_sum(self, values: Sequence[float]) -> Figure:
+        """Set the values from runs of which all count together, such as failed calls: one is one too many."""
+        self.take([(value, None) for value in values])
+        self.ours = sum(values)
+        return self
+
     def as_json(self) -> dict[str, Any]:
         """All of it, with the verdict."""
         return {name: getattr(self, name) for name in self.__slots__} | {"verdict": self.verdict}

@@ -62,18 +62,16 @@ def crowd(stand: Stand, telephones: int = 4500, rate: int = 20) -> Figure:
     scenario = stand.tools.harness / "sipp" / "register.xml"
     registers = Load(scenario, None, telephones, int(telephones * seconds / 4), users=True, source=CROWD)
     stand.run(exchange, replace(registers, rate=100, count=1000)).wait(tolerated=1.0)
-    failed: list[tuple[float, float | None]] = []
+    failed: list[float] = []
     for _ in range(stand.effort.pairs):
         run, storm = stand.run(exchange, calls), stand.run(exchange, registers)
-        failed.append((float(calls.count - run.wait(tolerated=1.0)), None))
+        failed.append(float(calls.count - run.wait(tolerated=1.0)))
         storm.stop()
         registered, repeated = (storm.count(name) for name in ("SuccessfulCall(C)", "Retransmissions(C)"))
-        stand.say(f"  crowd: {failed[-1][0]:.0f} of {calls.count} calls failed; {registered} registered, {repeated} repetitions")
+        stand.say(f"  crowd: {failed[-1]:.0f} of {calls.count} calls failed; {registered} registered, {repeated} repetitions")
         figure.commands = [*stand.command_lines(exchange), run.command_line, storm.command_line]
     figure.notes.append(f"{len(failed)} runs of {calls.count} calls and {registers.count} REGISTERs; the sum counts")
-    figure.take(failed)
-    figure.ours = sum(ours for ours, _ in failed)
-    return figure
+    return figure.take_sum(failed)
 
 
 def _served(stand: Stand, server: Server, rate: int) -> tuple[Run, float]:

@@ -100,7 +100,6 @@ class Driver:
         self.clockwork = Clockwork(clock, self.carry_out, self._machine_broke)
         self.registers = RegisterQueue(clock, self._take)
         """REGISTERs that wait for each other."""
-        self._clock = clock
         self._waiting: deque[Effect] = deque()
         self._busy = False
 
